@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from deuteron.net.bridge_rows import NOBODY_KNOWN, FdbEntry, FrameGuard
 from deuteron.net.delta import DeltaTable
 from deuteron.net.kernel.addresses import AddressDriver
 from deuteron.net.kernel.connections import ConnectionDriver
@@ -45,15 +46,12 @@ from deuteron.net.kernel.tracking import TrackingDriver
 from deuteron.net.kernel.unixctl import SwitchControl
 from deuteron.net.rows import (
     HOST,
-    NOBODY_KNOWN,
     Address,
     Allowance,
     Connections,
     DatapathSetting,
     Dnsmasq,
-    FdbEntry,
     Flow,
-    FrameGuard,
     IpSet,
     IptablesChain,
     IptablesTable,
@@ -246,6 +244,29 @@ CASES = (
         foreign_rows=(Link(HOST, "tapcccccccc-cc", "veth", peer="theirs"),),
     ),
     Case(
+        "pairs between namespaces",
+        lambda site: LinkDriver(site.namespaces, site.sockets),
+        (
+            (
+                Link(
+                    "fip-test", "fpr-a", "veth", mac="02:00:00:00:00:01", mtu_bytes=1450, peer="rfp-a", peer_namespace=N
+                ),
+            ),
+            (
+                Link(
+                    "fip-test", "fpr-a", "veth", mac="02:00:00:00:00:03", mtu_bytes=1400, peer="rfp-a", peer_namespace=N
+                ),
+                Link("fip-test", "fpr-b", "veth", mtu_bytes=1400, peer="rfp-b", peer_namespace=N),
+            ),
+            (Link("fip-test", "fpr-b", "veth", mtu_bytes=1300, peer="rfp-b", peer_namespace=N),),
+        ),
+        foreign=(f"ip -n {N} link add theirs type veth peer name fpr-c netns fip-test",),
+        still_there="ip -n fip-test link show fpr-c",
+        prepare=("ip netns add fip-test",),
+        clean=(f"ip -n {N} link del theirs", "ip netns del fip-test"),
+        foreign_rows=(Namespace("fip-test"),),
+    ),
+    Case(
         "forwarding entries",
         lambda site: FdbDriver(site.sockets),
         (
@@ -339,7 +360,8 @@ CASES = (
         (
             (RoutingRule(N, 168427521, "10.10.0.0/24", 168427521),),
             (RoutingRule(N, 168427521, "10.10.0.0/24", 16), RoutingRule(N, 57481, "fd00::5/128", 16)),
-            (RoutingRule(N, 57481, "10.10.0.5/32", 16),),
+            (RoutingRule(N, 57481, "10.10.0.5/32", 16), RoutingRule(N, 2852012039, "0.0.0.0/0", 2852012039, "dev0")),
+            (RoutingRule(N, 2852012039, "0.0.0.0/0", 2852012039, "dev1"),),
         ),
         still_there=f"ip -n {N} rule show lookup main",
     ),

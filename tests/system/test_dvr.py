@@ -1,13 +1,15 @@
-"""A distributed router on two compute hosts and a network host, beside one that is not.
+"""A distributed router on three compute hosts and a network host, beside one that is not.
 
-n1 (network)              c1 (compute)                 c2 (compute)
-qdhcp, snat-: way out     left ── a ┐                  far ── right
+n1 (network)              c1 (compute)                 c2 (compute)               c3 (compute), not on br-ex
+qdhcp, snat-: way out     left ── a ┐                  far ── right               inner ── left
 outside: 172.24.4.1       right ─ b ┴ qrouter- ═ VXLAN and VLAN ═ qrouter- ┘
+                          fip-: floating IPs of a and b        fip-: of far
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +27,12 @@ TOPOLOGY = """\
 [groups]
 control = ["n1"]
 network = ["n1"]
-compute = ["c1", "c2"]
+compute = ["c1", "c2", "c3"]
+[hosts.c3]
+physical_networks = ["physnet1"]
 """
 OUTSIDE = "172.24.4.1"
-HOSTS = ("n1", "c1", "c2")
+HOSTS = ("n1", "c1", "c2", "c3")
 
 
 @dataclass
@@ -79,6 +83,35 @@ class Scene:
     subnets: dict[str, str]
     public: str
     guests: dict[str, Stack] = field(default_factory=dict)
+    floating: dict[str, str] = field(default_factory=dict)
+
+    def fg(self, host: str) -> str:
+        """The device by which a host answers for floating IPs."""
+        owned = self.neutron.ports(device_owner="network:floatingip_agent_gateway")
+        return "fg-" + next(port.id for port in owned if port.binding_host_id == host)[:11]
+
+    def answers_for(self, host: str, name: str) -> None:
+        wait_for(
+            f"{host} translates the floating IP of {name}",
+            lambda: self.cloud.on(host, f"ip netns exec fip-{self.public} ip route", check=False),
+            lambda text: f"{self.floating[name]} via" in text,
+        )
+
+    def ping_from_outside(self, name: str) -> None:
+        """Outside pings the floating IP of a guest, which answers."""
+        words = ["exec", "outside", "--", "ping", "-c1", "-W1", self.floating[name]]
+        with ThreadPoolExecutor(1) as pool:
+            asked = [pool.submit(self.cloud.run, *words, check=False)]
+
+            def again() -> None:
+                if asked[0].done() and asked[0].result().returncode != 0:
+                    asked[0] = pool.submit(self.cloud.run, *words, check=False)
+
+            self.until(
+                f"{self.floating[name]} of {name} answers outside",
+                lambda: asked[0].done() and asked[0].result().returncode == 0,
+                again,
+            )
 
     def inside(self, host: str, command: str, kind: str = "qrouter") -> str:
         return self.cloud.on(host, f"ip netns exec {kind}-{self.router} {command}", check=False)
@@ -153,8 +186,10 @@ def scene() -> Iterator[Scene]:
         group = neutron.create_security_group(name="opened").id
         neutron.create_security_group_rule(security_group_id=group, direction="ingress", ethertype="IPv4")
         scene = Scene(cloud, admin, neutron, router, networks, subnets, public)
-        hands = {host: opened.enter_context(Hands(cloud, host)) for host in ("c1", "c2")}
-        for name, host, network in (("a", "c1", "left"), ("b", "c1", "right"), ("far", "c2", "right")):
+        hands = {host: opened.enter_context(Hands(cloud, host)) for host in ("c1", "c2", "c3")}
+        for name, host, network in (
+            ("a", "c1", "left"), ("b", "c1", "right"), ("far", "c2", "right"), ("inner", "c3", "left"),
+        ):  # fmt: skip
             values: dict[str, Any] = {"binding:host_id": host, "security_groups": [group]}
             guest = plug(admin, hands[host], networks[network], hybrid=False, **values)
             scene.guests[name] = Stack(guest, macs[network])
@@ -191,7 +226,7 @@ def test_with_it_they_meet_on_their_own_host(scene: Scene) -> None:
     scene.connect("far", "a")
     after = [scene.forwarded(f"{kind}-{scene.router}") for kind in ("qrouter", "snat")]
     assert after == before, "none of it went by the network host"
-    assert all(stack.macs == {stack.gateway_mac} for stack in scene.guests.values()), "no MAC of a host is seen"
+    assert all(stack.macs <= {stack.gateway_mac} for stack in scene.guests.values()), "no MAC of a host is seen"
 
 
 def test_the_way_outside_is_by_the_network_host(scene: Scene) -> None:
@@ -199,19 +234,72 @@ def test_the_way_outside_is_by_the_network_host(scene: Scene) -> None:
     assert f"from 10.71.0.0/24 lookup {(10 << 24) + (71 << 16) + 1}" in rules
     scene.ping("a", OUTSIDE, 30)
     scene.ping("far", OUTSIDE, 31)
-    floating = scene.neutron.create_ip(floating_network_id=scene.public, port_id=scene.guests["a"].guest.id)
-    address = floating.floating_ip_address
-    wait_for(
-        "it is answered for",
-        lambda: scene.cloud.on("n1", f"ip netns exec snat-{scene.router} ip address", check=False),
-        lambda text: address in text,
-    )
-    scene.ping("far", address, 32)
     traced = scene.cloud.run("trace", scene.guests["a"].guest.id, OUTSIDE, "icmp", check=False).stdout
     assert f"snat-{scene.router}" in traced, traced
     traced = scene.cloud.run("trace", scene.guests["a"].guest.id, scene.guests["far"].guest.id, check=False).stdout
     assert "n1" not in traced, traced
-    scene.neutron.delete_ip(floating.id)
+
+
+def test_a_floating_ip_is_translated_on_the_host_of_its_guest(scene: Scene) -> None:
+    for name in ("a", "b", "far", "inner"):
+        made = scene.neutron.create_ip(floating_network_id=scene.public, port_id=scene.guests[name].guest.id)
+        scene.floating[name] = made.floating_ip_address
+    for name, host in (("a", "c1"), ("b", "c1"), ("far", "c2")):
+        scene.answers_for(host, name)
+    routes = scene.cloud.on("c1", f"ip netns exec fip-{scene.public} ip route")
+    assert f"{scene.floating['a']} via 169.254.64.0 dev fpr-{scene.router[:10]}" in routes, routes
+    rules = scene.inside("c1", "ip rule")
+    assert f"from {scene.guests['a'].guest.ip} lookup 16" in rules, rules
+    (c1, c2) = sorted(
+        (port.binding_host_id, port.fixed_ips[0]["ip_address"])
+        for port in scene.neutron.ports(device_owner="network:floatingip_agent_gateway")
+    )
+    assert (c1[0], c2[0]) == ("c1", "c2"), "not c3, which is not on the wire"
+    assert f"fip-{scene.public}" not in scene.cloud.on("c3", "ip netns list")
+    addresses = scene.inside("n1", "ip address", "snat")
+    assert scene.floating["inner"] in addresses and scene.floating["a"] not in addresses
+    scene.is_right()
+    for name in ("a", "b", "far", "inner"):
+        scene.ping_from_outside(name)
+    for number, (one, other) in enumerate((("a", "b"), ("b", "a"), ("a", "far"), ("far", "inner"), ("inner", "a"))):
+        scene.ping(one, scene.floating[other], 100 + number)
+    traced = scene.cloud.run("trace", "outside", scene.floating["a"], "icmp", check=False).stdout
+    assert f"fip-{scene.public}" in traced and "n1" not in traced and "arrives" in traced, traced
+    traced = scene.cloud.run("trace", scene.guests["a"].guest.id, OUTSIDE, "icmp", check=False).stdout
+    assert f"fip-{scene.public}" in traced and f"source {scene.guests['a'].guest.ip} becomes" in traced, traced
+    wait_for(
+        "they are active",
+        lambda: {each.status for each in scene.neutron.ips()},
+        lambda statuses: statuses == {"ACTIVE"},
+    )
+
+
+def test_a_floating_ip_goes_where_its_guest_goes(scene: Scene) -> None:
+    """Bound elsewhere, as a server that migrates: what answers for it moves, and outside learns that at once."""
+    guest = scene.guests["far"].guest
+    scene.ping_from_outside("far")
+    scene.neutron.update_port(guest.id, binding_host_id="c1")
+    scene.answers_for("c1", "far")
+    mac = scene.cloud.on("c1", f"ip netns exec fip-{scene.public} cat /sys/class/net/{scene.fg('c1')}/address").strip()
+    wait_for(
+        "outside sends it there",
+        lambda: scene.cloud.run("exec", "outside", "--", "ip", "neigh", "show", scene.floating["far"]).stdout,
+        lambda text: mac in text,
+    )
+    wait_for("nothing is left", lambda: scene.cloud.on("c2", "ip netns list"), lambda text: "fip-" not in text)
+    scene.neutron.update_port(guest.id, binding_host_id="c2")
+    scene.answers_for("c2", "far")
+    scene.is_right()
+
+
+def test_a_restarted_agent_changes_nothing(scene: Scene) -> None:
+    commands = "ip netns exec fip-{0} sh -c 'ip -o link; ip -o address; ip rule; ip route show table all'"
+    look = commands.format(scene.public)
+    before = scene.cloud.on("c1", look)
+    scene.cloud.on("c1", "kill -KILL $(pgrep -f '[d]euteron.agent .*/hosts/c1/')")
+    scene.is_right()
+    assert scene.cloud.on("c1", look) == before
+    scene.ping_from_outside("a")
 
 
 def test_networks_inside_go_on_when_the_network_host_dies(scene: Scene) -> None:
@@ -220,7 +308,16 @@ def test_networks_inside_go_on_when_the_network_host_dies(scene: Scene) -> None:
             scene.ping("a", scene.guests["far"].guest.ip, number)
             scene.ping("a", scene.guests["b"].guest.ip, number)
         scene.connect("far", "b")
-    scene.ping("a", OUTSIDE, 50)
+    scene.ping("inner", OUTSIDE, 50)
+
+
+def test_floating_ips_go_on_when_the_network_host_dies(scene: Scene) -> None:
+    with scene.without_network_host():
+        for name in ("a", "b", "far"):
+            scene.ping_from_outside(name)
+        scene.ping("a", OUTSIDE, 55)
+        scene.ping("a", scene.floating["far"], 56)
+    scene.ping_from_outside("inner")
 
 
 def test_what_drifts_is_repaired(scene: Scene) -> None:
@@ -238,7 +335,22 @@ def test_what_drifts_is_repaired(scene: Scene) -> None:
         90,
     )
     scene.is_right()
-    scene.ping("a", OUTSIDE, 60)
+    scene.ping("inner", OUTSIDE, 60)
+    scene.cloud.on("c1", f"ip netns exec fip-{scene.public} ip link del fpr-{scene.router[:10]}")
+    scene.answers_for("c1", "a")
+    scene.is_right()
+    scene.ping_from_outside("a")
+
+
+def test_its_host_has_nothing_of_it_after_the_last_floating_ip(scene: Scene) -> None:
+    for each in list(scene.neutron.ips()):
+        scene.neutron.delete_ip(each.id)
+    for host in ("c1", "c2"):
+        wait_for("it goes", lambda name=host: scene.cloud.on(name, "ip netns list"), lambda text: "fip-" not in text)
+        assert "rfp-" not in scene.inside(host, "ip link")
+    assert not list(scene.neutron.ports(device_owner="network:floatingip_agent_gateway"))
+    scene.is_right()
+    scene.ping("a", OUTSIDE, 70)
 
 
 def test_a_router_that_goes_leaves_nothing(scene: Scene) -> None:

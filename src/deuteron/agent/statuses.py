@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar
 
 from deuteron.model.intent import MECHANISM, HostIntent, IntentPort, IntentRouter, PortReport, RouterReport
 from deuteron.net.parted import PartedPlan
+from deuteron.net.plan.names import floating_namespace
 from deuteron.net.reconcile import Outcome, device_id, is_filtered_tap, port_concern
 from deuteron.net.rows import HOST, HostPlan, Link, OvsPort
 
@@ -79,6 +80,10 @@ def router_reports(intent: HostIntent, outcome: Outcome, active: Collection[str]
         concerns = [*_namespaces(router.id), "bridge:br-int"]
         if router.distributed is not None and router.distributed.is_central:
             ports += router.distributed.snat
+        floating = router.distributed.floating if router.distributed is not None else None
+        if floating is not None:
+            ports.append(floating.port)
+            concerns.append(f"namespace:{floating_namespace(floating.port.network_id)}")
         concerns += [f"port:{port.port_id[:_DEVICE_ID_LENGTH]}" for port in ports]
         fault = _fault(concerns, outcome)
         if fault is not None:

@@ -69,15 +69,15 @@ def traces(legs: Sequence[Leg], frames: Sequence[bytes] = ()) -> list[str]:
 
 def route(hop: Hop) -> Route:
     """What the kernel says of the way that a hop took, in its namespace."""
-    return route_to(hop.place.split(" ")[0], hop.does.split(" ")[1])
+    return route_to(hop.place.split(" ")[0], *hop.does.partition(" by ")[0].split(" ")[1:])
 
 
-def route_to(namespace: str, address: str) -> Route:
-    """What the kernel says of the way to an address in a namespace."""
+def route_to(namespace: str, *asked: str) -> Route:
+    """What the kernel says of the way in a namespace, to an address and what else `ip route get` takes."""
     namespaces = Namespaces()
     try:
         with namespaces.entered(namespace):
-            status, output, complaint = finish(start(["ip", "-j", "route", "get", address]))
+            status, output, complaint = finish(start(["ip", "-j", "route", "get", *asked]))
     except KernelError as error:
         return Route(refusal=str(error))
     finally:

@@ -8,7 +8,7 @@ from deuteron.model.departures import Carried, Named
 from deuteron.model.errors import Conflict
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import spread
+from deuteron.rules.network import local_floating, spread
 from deuteron.store.compute_tables import migrations, servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import dhcp_hosts, networks, routers
@@ -50,6 +50,7 @@ def forget(tx: Tx, settings: Settings, host: str) -> None:
         raise Conflict(f"host {host} carries {', '.join(words)}", type="HTTPConflict")
     registry.forget(tx, host)
     spread.forget(tx, host)
+    local_floating.settle_host(tx, settings, host)
 
 
 def _named(tx: Tx, table: Table, condition: ColumnElement[bool]) -> tuple[Named, ...]:

@@ -51,7 +51,7 @@ from deuteron.model.intent import (
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
-from deuteron.rules.network import dhcp, duties
+from deuteron.rules.network import dhcp, duties, local_floating
 from deuteron.store import database as store
 from deuteron.store.database import Database, Tx
 
@@ -271,7 +271,9 @@ class Hub:
                     answered.set_result(item)
 
     async def _serve_segments(self, host: str) -> None:
-        """Give segments their DHCP that nobody could serve before this host was connected to them."""
+        """Give segments their DHCP that nobody could serve before this host was connected to them, and floating IPs
+        their way outside, which may be another with the wires that the host has now."""
+        await self._write(functools.partial(local_floating.settle_host, settings=self._settings, host=host))
         assert self._loop is not None  # it has a connection
         for network_id in await self._loop.run_in_executor(self._thread, self._unserved_on, host):
             await self._write(functools.partial(dhcp.serve_late, settings=self._settings, network_id=network_id))

@@ -32,7 +32,7 @@ from deuteron.rules.hosts import registry
 from deuteron.rules.network import ha, kinds, port_statuses, trunk_ports
 from deuteron.rules.volume import backup_reports
 from deuteron.rules.volume import reports as volume_reports
-from deuteron.store import query
+from deuteron.store import query, slots
 from deuteron.store.compute_tables import servers
 from deuteron.store.database import Tx
 from deuteron.store.network_tables import floatingips
@@ -131,12 +131,15 @@ def _router(tx: Tx, settings: Settings, host: str, report: RouterReport) -> None
     if report.ha_state is not None:
         ha.heard(tx, settings, row, host, report.ha_state)
         row = kinds.find(tx, ROUTER, report.id) or row
+    # A floating IP is what its router makes of it, where it is translated.
+    given = query.rows(tx, floatingips, floatingips.c["router_id"] == report.id)
+    local = slots.local_floating(tx, [each["id"] for each in given]) if row["distributed"] else {}
+    for floating in given:
+        if (local[floating["id"]].host if floating["id"] in local else row["host"]) == host:
+            kinds.change(tx, FLOATINGIP, floating, {"status": report.status})
     if row["host"] != host:
         return
     if row["status"] != report.status:
         kinds.change(tx, ROUTER, row, {"status": report.status})
         if report.status == "ERROR":
             log.warning("router failed on its host", host=host, router=report.id, reason=report.reason)
-    # A floating IP is what its router makes of it.
-    for floating in query.rows(tx, floatingips, floatingips.c["router_id"] == report.id):
-        kinds.change(tx, FLOATINGIP, floating, {"status": report.status})

@@ -393,6 +393,29 @@ class RouterHa(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it is the one that said last that it is."""
 
 
+class LocalFloatingIp(msgspec.Struct, frozen=True):
+    """A floating IP that is translated on the host of its port."""
+
+    id: str
+    floating_ip_address: str
+    fixed_ip_address: str
+    priority: int
+    """Of the rule by which what is from the fixed IP leaves here: 32768 to 72767, one of its own on the host."""
+
+
+class RouterFloating(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a distributed router translates floating IPs of the ports of one host."""
+
+    port: RouterPort
+    """By which the host answers for them outside; other routers with the same network have it as well."""
+    pair: int
+    """Number of the pair of devices between them, 0 to 8191, one of the router's own on the host."""
+    floating_ips: tuple[LocalFloatingIp, ...]
+    gateway_ips: tuple[str, ...] = ()
+    """Next hops for the default routes, at most one for each IP version."""
+    limited_addresses: tuple[LimitedAddress, ...] = ()
+
+
 class RouterDistributed(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a router that runs wherever its networks are runs on one of these hosts."""
 
@@ -404,6 +427,8 @@ class RouterDistributed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a network of the router is used here, so that it routes between them."""
     is_central: bool = False
     """Whether this is the host that has the gateway."""
+    floating: RouterFloating | None = None
+    """Of the ports here; None where no floating IP leads to one."""
 
 
 class IntentRouter(_Object, frozen=True, tag_field="kind", tag="router"):

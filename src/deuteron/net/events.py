@@ -20,6 +20,7 @@ import select
 from collections.abc import Mapping
 from pathlib import Path
 
+from deuteron.net.bridge_rows import FDB_TABLE
 from deuteron.net.kernel.addresses import is_kernels
 from deuteron.net.kernel.conversation import Lost
 from deuteron.net.kernel.daemons import DnsmasqDriver, KeepalivedDriver, RadvdDriver
@@ -33,7 +34,7 @@ from deuteron.net.kernel.openflow import FlowDriver
 from deuteron.net.kernel.rtnetlink import AddressState, LinkState
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.reconcile import Reconciler, Turn
-from deuteron.net.rows import FDB_TABLE, HOST, Route
+from deuteron.net.rows import HOST, Route
 
 _LINK_TABLES = ("device", "interface", "device state")
 _ABOUT = {

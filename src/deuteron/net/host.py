@@ -34,7 +34,17 @@ from deuteron.net.kernel.rules import RuleDriver
 from deuteron.net.kernel.sysctl import SysctlDriver
 from deuteron.net.mechanisms.wiring import Drivers, HostMechanism, Kernel, host_mechanisms_by_name
 from deuteron.net.reconcile import Reconciler, Table, is_filtered_tap, namespace_concern, port_concern
-from deuteron.net.rows import HOST, MAIN_TABLE, HostPlan, IptablesTable, Link, MetadataListener, Route, Sysctl
+from deuteron.net.rows import (
+    HOST,
+    MAIN_TABLE,
+    HostPlan,
+    IptablesTable,
+    Link,
+    MetadataListener,
+    Route,
+    RoutingRule,
+    Sysctl,
+)
 
 log = structlog.get_logger("deuteron.agent")
 
@@ -263,7 +273,7 @@ def tables_of(
     )  # fmt: skip
     table(
         "rule", lambda plan: plan.rules,
-        lambda row: f"rule {row.priority} from {row.source} lookup {row.table}{_in(row)}", by_namespace,
+        lambda row: f"rule {row.priority} from {row.source}{_came_by(row)} lookup {row.table}{_in(row)}", by_namespace,
     )  # fmt: skip
     table(
         "neighbour", lambda plan: plan.known,
@@ -331,6 +341,10 @@ def _device_concerns(row: Link) -> list[str]:
 
 def _in(row: Any) -> str:
     return f" in {row.namespace}" if row.namespace != HOST else ""
+
+
+def _came_by(row: RoutingRule) -> str:
+    return "" if row.came_by is None else f" iif {row.came_by}"
 
 
 def _of_table(row: Route) -> str:

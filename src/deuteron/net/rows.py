@@ -17,8 +17,8 @@ import msgspec
 
 HOST = ""
 """The namespace name that means the host itself."""
-DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE = "qdhcp-", "qrouter-", "snat-"
-NAMESPACES = (DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE)
+DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE, FLOATING_NAMESPACE = "qdhcp-", "qrouter-", "snat-", "fip-"
+NAMESPACES = (DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE, FLOATING_NAMESPACE)
 """How the names of our namespaces begin; nobody else's do, and one that no plan wants is removed."""
 
 
@@ -67,7 +67,11 @@ class OvsPort(Row, frozen=True):
 
 
 class Link(Row, frozen=True):
-    """A device that we make in `namespace`; of kind "existing" (an internal OVS port), only its MAC, MTU and up."""
+    """A device made over netlink in `namespace`: a bridge, a veth with its `peer`, a persistent tap.
+
+    For devices that another table or another row makes (an internal OVS port, the far end of a pair that is in another
+    namespace), a Link with kind "existing" fixes MAC, MTU and up.
+    """
 
     namespace: str
     name: str
@@ -78,7 +82,7 @@ class Link(Row, frozen=True):
     master: str | None = None
     peer: str | None = None
     peer_namespace: str | None = None
-    """Of a veth: where `peer` is, if not in `namespace`; there a Link of kind "existing" has its MAC, MTU and state."""
+    """Of a veth: where `peer` is, if not in `namespace`; there a Link of kind "existing" has its MAC and state."""
     vlan_id: int | None = None
     parent: str | None = None
     learns: bool = False
@@ -92,39 +96,12 @@ class Link(Row, frozen=True):
     def key(self) -> tuple[str, str]:
         return (self.namespace, self.name)
 
-
-FDB_TABLE = "forwarding entry"
-NOBODY_KNOWN = "00:00:00:00:00:00"
-"""In place of a MAC: where a VXLAN device sends what is to many, or to a MAC that it does not know."""
-
-
-class FdbEntry(Row, frozen=True):
-    """Behind which tunnel endpoint a MAC is, as a VXLAN device of the host knows it (`bridge fdb show`)."""
-
-    device: str
-    mac: str
-    tunnel_ip: str
-
     @property
-    def key(self) -> tuple[str, str, str]:
-        return (self.device, self.mac, self.tunnel_ip)
-
-
-GUARD_TABLE = "frame guard"
-
-
-class FrameGuard(Row, frozen=True):
-    """What may enter a Linux bridge by a device: no tagged frames, and of a filtered port only its own addresses."""
-
-    device: str
-    macs: tuple[str, ...] = ()
-    """From which frames may come, sorted; () for any, which is not filtered further."""
-    addresses: tuple[str, ...] = ()
-    """The addresses and prefixes, of both families, that ARP and neighbour advertisements may claim, sorted."""
-
-    @property
-    def key(self) -> str:
-        return self.device
+    def peer_key(self) -> tuple[str, str] | None:
+        """As `key`, of the peer."""
+        if self.peer is None:
+            return None
+        return (self.namespace if self.peer_namespace is None else self.peer_namespace, self.peer)
 
 
 class Address(Row, frozen=True):
@@ -176,7 +153,10 @@ class RoutingRule(Row, frozen=True):
     priority: int
     """1 to 2**32 - 1; 32766 is that of the main table."""
     source: str
+    """A prefix; `0.0.0.0/0` for all of IPv4."""
     table: int
+    came_by: str | None = None
+    """The device by which they came in; None for any, also for what the namespace itself sends."""
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -194,6 +174,9 @@ class Route(Row, frozen=True):
     by: str | None = None
     """As of addresses."""
     table: int = MAIN_TABLE
+    told_by: str | None = None
+    """Of an IPv4 address that this namespace answers for: the device on whose wire everybody is told that it is here
+    (RFC 5227 section 3) when the route comes."""
 
     @property
     def key(self) -> tuple[str, str]:

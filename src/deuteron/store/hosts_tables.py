@@ -38,4 +38,6 @@ slots = Table(
     Index("ix_host_slots_parent", "parent_id", "host"),
 )
 """`vlan`: the local VLAN of a network's segment on a host; `port`: the OpenFlow port number of a port, its segment as
-parent; `address`: the number of a floating IP, on no host. A network's first segment goes by the network's id."""
+parent; `address`: the number of a floating IP, on no host. A network's first segment goes by the network's id. Of a
+floating IP that is translated on the host of its port: `floating`, the priority of its rule, its router as parent; and
+`pair`, the number of the devices between that router and floating IPs, the external network as parent."""

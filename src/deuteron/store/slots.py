@@ -5,12 +5,14 @@ VLAN comes and goes with the first and the last of them. A network's first segme
 numbers are the lowest free ones, so they stay small and readable. Being rows, they survive agents and hosts, and plans
 can be pure.
 
-A floating IP that is limited has a number in the whole cloud, as it goes from host to host with its router.
+A floating IP that is limited has a number in the whole cloud, as it goes from host to host with its router. One that is
+translated on the host of its port has another there, and its router has one for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
@@ -24,6 +26,10 @@ FIRST_OFPORT = 16
 LAST_OFPORT = 65000
 LAST_VLAN = 4094
 LAST_ADDRESS = 2**24
+FIRST_PRIORITY, LAST_PRIORITY = 32768, 72767
+"""Of rules of fixed IPs. Source: neutron/agent/l3/dvr_fip_ns.py, FIP_PR_START and FIP_PR_END."""
+LAST_PAIR = 2**13 - 1
+"""Pairs of addresses in 169.254.64.0/18. Source: neutron-lib, constants, DVR_FIP_LL_CIDR."""
 EVERYWHERE = ""
 """In place of a host."""
 
@@ -49,6 +55,14 @@ _LEFT = Prepared(
 
 class HostFull(Exception):
     """The host has no number left."""
+
+
+class LocalFloating(NamedTuple):
+    """Where a floating IP is translated, by which router, and its number there."""
+
+    host: str
+    router_id: str
+    number: int
 
 
 def attach_port(tx: Tx, host: str, port_id: PortId, lan_id: str) -> None:
@@ -119,6 +133,54 @@ def number_address(tx: Tx, floating_id: FloatingIpId) -> None:
 def free_address(tx: Tx, floating_id: FloatingIpId) -> None:
     """Take the number of a floating IP back, where it has one."""
     _give_back(tx, EVERYWHERE, "address", floating_id)
+
+
+def local_floating(tx: Tx, floating_ids: Collection[str]) -> dict[str, LocalFloating]:
+    """Those of the floating IPs that are translated on the hosts of their ports."""
+    mine = query.any_of(slots.c.object_id, sorted(floating_ids)), slots.c.kind == "floating"
+    found = select(slots.c.object_id, slots.c.host, slots.c.parent_id, slots.c.number).where(*mine)
+    return {row[0]: LocalFloating(row[1], row[2], row[3]) for row in tx.all(found)}
+
+
+def attach_floating(tx: Tx, host: str, floating_id: str, router_id: str, network_id: str) -> None:
+    """Give the floating IP its number on `host`, and its router one for the external network. Raises: HostFull."""
+    is_first = number_of(tx, host, "pair", router_id) is None
+    if is_first:
+        _take(tx, host, "pair", router_id, 0, LAST_PAIR, network_id)
+    try:
+        _take(tx, host, "floating", floating_id, FIRST_PRIORITY, LAST_PRIORITY, router_id)
+    except HostFull:
+        if is_first:
+            _give_back(tx, host, "pair", router_id)
+        raise
+
+
+def detach_floating(tx: Tx, floating_id: str, where: LocalFloating) -> str | None:
+    """Free the floating IP's number, and its router's with the last; the external network which that was for."""
+    _give_back(tx, where.host, "floating", floating_id)
+    here = slots.c.host == where.host
+    left = select(slots.c.number).where(here, slots.c.kind == "floating", slots.c.parent_id == where.router_id)
+    if tx.first(left.limit(1)) is not None:
+        return None
+    mine = here, slots.c.kind == "pair", slots.c.object_id == where.router_id
+    network_id: str | None = tx.scalar(select(slots.c.parent_id).where(*mine))
+    _give_back(tx, where.host, "pair", where.router_id)
+    return network_id
+
+
+def pairs_of(tx: Tx, router_ids: Collection[str]) -> dict[str, dict[str, int]]:
+    """By router and host, the number that it has there while it translates floating IPs of the host's ports."""
+    mine = query.any_of(slots.c.object_id, sorted(router_ids)), slots.c.kind == "pair"
+    found: dict[str, dict[str, int]] = {}
+    for row in tx.all(select(slots.c.object_id, slots.c.host, slots.c.number).where(*mine)):
+        found.setdefault(row[0], {})[row[1]] = row[2]
+    return found
+
+
+def has_pairs(tx: Tx, host: str, network_id: str) -> bool:
+    """Whether a router translates floating IPs of an external network for ports of the host."""
+    here = slots.c.host == host, slots.c.kind == "pair", slots.c.parent_id == network_id
+    return tx.first(select(slots.c.number).where(*here).limit(1)) is not None
 
 
 def number_of(tx: Tx, host: str, kind: str, object_id: str) -> int | None:

@@ -99,6 +99,10 @@ class Fabric:
         pair = machine.paired.get((stack.name, device.name)) if stack.sort == "namespace" else None
         if pair is not None:
             return linuxbridge.from_namespace(self, machine, pair, packet, step)
+        far = machine.pairs.get((stack.name, device.name)) if stack.sort == "namespace" else None
+        if far is not None:
+            other = self.namespace(machine, far[0])
+            return self._deliver(other, other.devices[far[1]], packet, step) if far[1] in other.devices else []
         if stack.sort == "namespace":
             return self._into(machine, machine.ports[device.name], packet, step)
         server = self._server(stack)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from deuteron.net.rows import MAIN_TABLE
 from deuteron.trace.hops import Arrived, Dropped, Ending, Hop, Step
 from deuteron.trace.iptables import Passing, Ruling
 from deuteron.trace.packet import (
@@ -71,7 +72,7 @@ def _resolution(wires: Wires, stack: Stack, device: Device, packet: Packet, step
         whose = packet.source if packet.kind == "arp" else packet.nd_target
         stack.neighbours[device.name, whose] = packet.mac
         return [Arrived(step, stack.name, packet, packet)]
-    if not stack.answers_for(device, wanted):
+    if not stack.answers_for(device, wanted, packet.source):
         return []
     stack.neighbours[device.name, packet.source] = packet.mac
     return wires.emit(stack, device, told(packet, device.mac), step)
@@ -132,11 +133,11 @@ class _Passage:
 
     def _go(self, is_own: bool) -> list[Ending]:
         stack = self.stack
-        route = stack.route(self.packet.destination, self.packet.source)
+        route = stack.route(self.packet.destination, self.packet.source, self.came)
         if route is None:
             return [self._dropped("route", device=self.came)]
         device = stack.devices[route.device]
-        self._note("route", route.words, f"to {self.packet.destination} by {route.device}")
+        self._note("route", route.words, f"{self._asked_for(route)} by {route.device}")
         self.passing.out_device = route.device
         if not is_own:
             for table in ("mangle", "filter"):
@@ -150,6 +151,13 @@ class _Passage:
             return [ended]
         self._commit()
         return self._to(route, device)
+
+    def _asked_for(self, route: Route) -> str:
+        """What the way is chosen by, in the words of ip-route(8); of the main table its destination alone."""
+        to = f"to {self.packet.destination}"
+        if route.table == MAIN_TABLE:
+            return to
+        return f"{to} from {self.packet.source}" + (f" iif {self.came}" if self.came else "")
 
     def _to(self, route: Route, device: Device) -> list[Ending]:
         hop = route.via or self.packet.destination
@@ -178,7 +186,10 @@ class _Passage:
             ended = self._ask("raw", hook)
             if ended is not None:
                 return ended
-            self._track()
+            if passing.is_tracked:
+                self._track()
+            else:
+                passing.state = "UNTRACKED"
         ended = self._ask("mangle", hook)
         if ended is None and hook == "OUTPUT":
             ended = self._ask("nat", hook)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from deuteron.model.intent import IntentPort
-from deuteron.net import rows
+from deuteron.net import bridge_rows, rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import allowed_macs
 from deuteron.trace.hops import Dropped, Ending, Hop, Step
@@ -135,7 +135,9 @@ def _out(fabric: Fabric, machine: Machine, link: rows.Link, packet: Packet, step
     if port is not None:
         return fabric.to_guest(machine, port, packet, step)
     if link.kind == "vxlan":
-        known = machine.endpoints.get((link.name, packet.dst_mac)) or machine.endpoints[link.name, rows.NOBODY_KNOWN]
+        known = (
+            machine.endpoints.get((link.name, packet.dst_mac)) or machine.endpoints[link.name, bridge_rows.NOBODY_KNOWN]
+        )
         found: list[Ending] = []
         for tunnel_ip in known:
             sent = packet.but(tun_id=link.vni or 0)

@@ -23,6 +23,7 @@ _INTERFACES = (
     "network:router_interface_distributed",
 )
 _GATEWAY, _DHCP = "network:router_gateway", "network:dhcp"
+_AGENT_GATEWAY = "network:floatingip_agent_gateway"
 _PROTOCOLS: Final = {
     "icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMP6, "ipv6-icmp": ICMP6, "sctp": SCTP,
 }  # fmt: skip
@@ -187,7 +188,7 @@ class _Reach:
 
     @staticmethod
     def _refuse_unbound(row: Row) -> None:
-        if not row["binding:host_id"] or row["binding:vif_type"] in ("unbound", "binding_failed"):
+        if not _is_plugged(row):
             raise _Stopped("port", str(row["id"]), "it is plugged in nowhere")
 
     def _refuse_down(self, row: Row) -> None:
@@ -214,7 +215,7 @@ class _Reach:
             if given is not None and given["floating_network_id"] == network_id and given["router_id"]:
                 if given.get("port_forwardings"):
                     raise Unknown("port forwardings", address)
-                owner = next((row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"]), None)
+                owner = self._answers_for(given)
         routers = (row for row in self._owned(*_INTERFACES, _GATEWAY) if row["network_id"] == network_id)
         owner = owner or self._at_large(routers, address)
         if owner is not None and asker is not None and owner["id"] == asker["id"]:
@@ -230,6 +231,25 @@ class _Reach:
                 return OUTSIDE
         raise _Stopped("network", network_id, "nobody has it")
 
+    def _answers_for(self, given: Row) -> Row | None:
+        """The port of a floating IP's router, or of the host of its port where that translates it."""
+        router = self._state.get("router", given["router_id"]) or {}
+        port = self._state.get("port", given["port_id"])
+        if router.get("distributed") and port is not None:
+            for row in self._owned(_AGENT_GATEWAY):
+                is_near = row["network_id"] == given["floating_network_id"]
+                if is_near and row["binding:host_id"] == port["binding:host_id"] and _is_plugged(port):
+                    return row
+        return next((row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"]), None)
+
+    def _to_floating(self, packet: _Packet) -> str:
+        """By the port of a host: to the router that has the floating IP, as if by its gateway."""
+        given = self._state.floating_ip(packet.destination)
+        assert given is not None  # by which it was found
+        gateway = next(row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"])
+        self._refuse_down(gateway)
+        return self._route(gateway, packet)
+
     def _at_large(self, ports: Iterable[Row], address: str) -> Row | None:
         """Of routers' ports, one in the IPv6 subnet whose first address it is: all there have it (RFC 4291 2.6.1)."""
         there = [
@@ -241,6 +261,8 @@ class _Reach:
     def _come_to(self, there: Row | str, network_id: str, packet: _Packet) -> str:
         if isinstance(there, str):
             return self._leave(network_id, packet)
+        if there["device_owner"] == _AGENT_GATEWAY and packet.destination not in _texts(there):
+            return self._to_floating(packet)
         if there["device_owner"] in (*_INTERFACES, _GATEWAY):
             return self._route(there, packet)
         if not there["device_owner"].startswith("network:"):
@@ -325,9 +347,8 @@ class _Reach:
         id = str(router["id"])
         if self._routers_passed > _MOST_ROUTERS:
             raise _Stopped("router", id, "it goes round in circles")
-        ports = [
-            row for row in self._owned(*_INTERFACES, _GATEWAY) if row["device_id"] == id and row["binding:host_id"]
-        ]
+        mine = (row for row in self._owned(*_INTERFACES, _GATEWAY) if row["device_id"] == id)
+        ports = [row for row in mine if row["binding:host_id"] or _is_plugged(row)]
         gateway = next((row for row in ports if row["device_owner"] == _GATEWAY), None)
         info = router["external_gateway_info"] or {}
         floating = self._floating(id)
@@ -441,6 +462,12 @@ class _Reach:
                 found = (self._state.get("network", row["network_id"]) or {}).get("ipv4_address_scope")
                 return None if found is None else str(found)
         return None
+
+
+def _is_plugged(row: Row) -> bool:
+    """On a host, or wherever its router is."""
+    kind = row["binding:vif_type"]
+    return kind == "distributed" or (bool(row["binding:host_id"]) and kind not in ("unbound", "binding_failed"))
 
 
 def _texts(row: Row) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from deuteron.model.traces import ToldCause, ToldHop, ToldTrace
-from deuteron.net.rows import DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
+from deuteron.net.rows import DHCP_NAMESPACE, FLOATING_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
 from deuteron.trace.catalog import Catalog
 from deuteron.trace.hops import Hop
 from deuteron.trace.packet import within
@@ -134,7 +134,7 @@ def kind_of(hop: Hop) -> str:
         return "outside"
     if first == "guest":
         return "guest"
-    if first.startswith((ROUTER_NAMESPACE, SNAT_NAMESPACE)):
+    if first.startswith((ROUTER_NAMESPACE, SNAT_NAMESPACE, FLOATING_NAMESPACE)):
         return "router"
     if first.startswith(DHCP_NAMESPACE):
         return "dhcp"

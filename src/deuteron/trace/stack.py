@@ -48,6 +48,8 @@ class Device:
     is_routed: bool = False
     """Whether its stack forwards IPv6: then it also has the first address of every prefix, which all routers there
     have (RFC 4291 section 2.6.1); Linux answers for it unasked."""
+    is_proxy: bool = False
+    """Whether it answers ARP for whatever its stack would send on by another device (`proxy_arp`)."""
 
     @property
     def own(self) -> frozenset[str]:
@@ -73,24 +75,29 @@ class Stack:
     tracker: Tracker = field(default_factory=Tracker)
     proxied: frozenset[tuple[str, str]] = frozenset()
     """Devices and the addresses of others for which they answer."""
-    rules: tuple[tuple[str, int], ...] = ()
-    """After the main table: packets from a prefix look in a table of routes."""
+    rules: tuple[tuple[str, int, str | None], ...] = ()
+    """After the main table: packets from a prefix look in a table of routes, all or those that a device took in."""
     neighbours: dict[tuple[str, str], str] = field(default_factory=dict)
     """MAC by device and address, as they were told."""
 
     def owns(self, address: str) -> bool:
         return any(address in device.own for device in self.devices.values())
 
-    def answers_for(self, device: Device, address: str) -> bool:
+    def answers_for(self, device: Device, address: str, asker: str) -> bool:
         """Whether it tells its MAC to who asks for an address there (of routers, arp_ignore is 1)."""
-        return address in device.own or (device.name, address) in self.proxied
+        if address in device.own or (device.name, address) in self.proxied:
+            return True
+        if not device.is_proxy or ":" in address:
+            return False
+        route = self.route(address, asker, device.name)
+        return route is not None and route.device != device.name
 
-    def route(self, destination: str, source: str | None = None) -> Route | None:
-        """The route in the main table, else by the first rule for what is from the source."""
+    def route(self, destination: str, source: str | None = None, came: str = "") -> Route | None:
+        """The route in the main table, else by the first rule for what is from the source and came by a device."""
         found = self._route_in(MAIN_TABLE, destination)
-        for prefix, table in self.rules if found is None and source is not None else ():
+        for prefix, table, by in self.rules if found is None and source is not None else ():
             assert source is not None
-            if (":" in prefix) is (":" in source) and within(source, prefix):
+            if by in (None, came) and (":" in prefix) is (":" in source) and within(source, prefix):
                 found = self._route_in(table, destination)
                 if found is not None:
                     break

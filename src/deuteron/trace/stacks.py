@@ -12,7 +12,7 @@ from typing import NamedTuple
 from deuteron.model.intent import IntentNetwork, IntentPort, IntentSubnet, RouterPort
 from deuteron.net.plan.addresses import link_local
 from deuteron.net.plan.names import router_of
-from deuteron.net.rows import DHCP_NAMESPACE
+from deuteron.net.rows import DHCP_NAMESPACE, FLOATING_NAMESPACE
 from deuteron.trace.packet import network, within
 from deuteron.trace.stack import Device, Route, Stack, connected
 from deuteron.trace.tracking import Tracker
@@ -33,7 +33,14 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         if machine.addresses.get(namespace) and mac:
             addresses.append(f"{link_local(mac)}/64")
         mtu = (link.mtu_bytes if link is not None else None) or port.mtu_bytes or 1500
-        devices[port.name] = Device(port.name, mac, mtu, tuple(addresses), port.port_id, is_routed=6 in forwards)
+        is_proxy = machine.sysctls.get((namespace, f"net.ipv4.conf.{port.name}.proxy_arp")) == "1"
+        devices[port.name] = Device(
+            port.name, mac, mtu, tuple(addresses), port.port_id, is_routed=6 in forwards, is_proxy=is_proxy
+        )
+    for name in machine.ends.get(namespace, ()):
+        link = machine.links[namespace, name]
+        own = tuple(machine.addresses.get(namespace, {}).get(name, ()))
+        devices[name] = Device(name, link.mac or "", link.mtu_bytes or 1500, own)
     # One through a next hop that no network has is not in the kernel.
     planned = [
         Route(row.destination, row.via, row.link, row.table)
@@ -55,7 +62,7 @@ def namespace_stack(machine: Machine, namespace: str) -> Stack:
         sets=machine.sets_in(namespace),
         tracker=Tracker(),
         proxied=frozenset((link, address) for where, link, address in machine.proxied if where == namespace),
-        rules=tuple((row.source, row.table) for row in machine.rules.get(namespace, ())),
+        rules=tuple((row.source, row.table, row.came_by) for row in machine.rules.get(namespace, ())),
         neighbours=dict(machine.known.get(namespace, {})),
     )
 
@@ -67,8 +74,9 @@ def _about(namespace: str) -> Object | None:
     router_id = router_of(namespace)
     if router_id is not None:
         return "router", router_id
-    if namespace.startswith(DHCP_NAMESPACE):
-        return "network", namespace.removeprefix(DHCP_NAMESPACE)
+    for kind in (DHCP_NAMESPACE, FLOATING_NAMESPACE):
+        if namespace.startswith(kind):
+            return "network", namespace.removeprefix(kind)
     return None
 
 

@@ -102,7 +102,7 @@ def _station(world: World, hop: Hop, outside_devices: dict[str, str]) -> Station
     if machine is None or words[0] == "guest":
         return None
     if len(words) == 2 and words[0] in machine.internal:
-        devices = {port.name for port in machine.internal[words[0]]}
+        devices = {port.name for port in machine.internal[words[0]]} | set(machine.ends.get(words[0], ()))
         return Station(hop.host, words[0], words[1], hop.does != "comes in") if words[1] in devices else None
     if len(words) != 1:
         return None

@@ -23,7 +23,7 @@ from deuteron.model.intent import (
     key_of,
 )
 from deuteron.model.outside import ExternalNetwork
-from deuteron.net import rows
+from deuteron.net import bridge_rows, rows
 from deuteron.net.plan import names, plan, plan_openvswitch
 from deuteron.net.plan.linuxbridge import plan_linuxbridge
 from deuteron.trace.flowtable import FlowTables
@@ -139,8 +139,24 @@ class Machine:
     @cached_property
     def paired(self) -> dict[tuple[str, str], rows.Link]:
         """The ends on the host of pairs into namespaces, by the namespace and the name of the end there."""
-        links = (link for link in self.plan.links if link.peer_namespace is not None)
-        return {(link.peer_namespace or "", link.peer or ""): link for link in links}
+        near = (link for link in self.plan.links if link.namespace == rows.HOST)
+        return {link.peer_key: link for link in near if link.peer_namespace is not None and link.peer_key is not None}
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """The far end of each end of pairs between namespaces, by namespace and device."""
+        near = (link for link in self.plan.links if link.namespace != rows.HOST and link.peer_namespace is not None)
+        found = {link.key: link.peer_key for link in near if link.peer_key is not None}
+        return found | {far: key for key, far in found.items()}
+
+    @cached_property
+    def ends(self) -> dict[str, list[str]]:
+        """The ends of pairs between namespaces that a namespace has; those that are planned."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for namespace, name in sorted(self.pairs):
+            if (namespace, name) in self.links:
+                found[namespace].append(name)
+        return found
 
     @cached_property
     def physical(self) -> dict[str, str]:
@@ -157,15 +173,15 @@ class Machine:
         return found
 
     @cached_property
-    def guards(self) -> dict[str, rows.FrameGuard]:
+    def guards(self) -> dict[str, bridge_rows.FrameGuard]:
         """By device."""
-        return {row.device: row for row in self.plan.own.get(rows.GUARD_TABLE, ())}
+        return {row.device: row for row in self.plan.own.get(bridge_rows.GUARD_TABLE, ())}
 
     @cached_property
     def endpoints(self) -> dict[tuple[str, str], list[str]]:
         """Where a VXLAN device sends, by its name and a MAC."""
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for row in self.plan.own.get(rows.FDB_TABLE, ()):
+        for row in self.plan.own.get(bridge_rows.FDB_TABLE, ()):
             found[row.device, row.mac].append(row.tunnel_ip)
         return found
 

@@ -125,9 +125,9 @@ def test_its_gateway_is_on_one_host_with_a_port_beside_each_interface(client: Cl
     client.post("/v2.0/floatingips", {"floatingip": floating})
     central, near = on(client, "n1", id), on(client, "c1", id)
     assert central is not None and central.distributed is not None and central.distributed.is_central
-    assert central.gateway is not None and len(central.floating_ips) == 1
+    assert central.gateway is not None and len(central.floating_ips) == 1, "the network outside is on no wire"
     assert near is not None and near.distributed is not None and not near.distributed.is_central
-    assert near.gateway is None and near.floating_ips == ()
+    assert near.gateway is None and near.floating_ips == () and near.distributed.floating is None
     assert {port.port_id for port in near.distributed.snat} == {port["id"] for port in beside}
     refused = client.call("DELETE", f"/v2.0/ports/{beside[0]['id']}")
     assert (refused.status, refused.error["type"]) == (409, "ServicePortInUse")

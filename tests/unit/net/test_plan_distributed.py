@@ -19,11 +19,17 @@ from tests.unit.net.plancloud import (
 
 from deuteron.model.intent import (
     FloatingIp,
+    HostRoute,
+    IntentQosPolicy,
     IntentRouter,
+    LimitedAddress,
+    LocalFloatingIp,
+    RateLimit,
     RouterDistributed,
+    RouterFloating,
     RouterGateway,
 )
-from deuteron.net.rows import HostPlan, Route, RoutingRule
+from deuteron.net.rows import METER_TABLE, HostPlan, Link, Route, RoutingRule
 
 OWNER = "network:router_interface_distributed"
 LEFT = vxlan_network("x", 5, 13, subnets=(subnet("xs", "10.1.0.0/24", "10.1.0.1"),))
@@ -141,3 +147,113 @@ def test_the_linux_bridge_of_a_hybrid_port_gets_frames_at_once() -> None:
     settings = msgspec.structs.replace(SETTINGS, firewall_driver="iptables_hybrid")
     made = planned(LEFT, RIGHT, QR_LEFT, QR_RIGHT, GUEST, router(), settings=settings)
     assert any(text.endswith("pop_vlan,output:30") for text in flows(made, "br-int", 1))
+
+
+# --- floating IPs of ports of the host ------------------------------------------------------------------------------
+
+FG = port("9", 24, EXT, "172.24.4.30", groups=(), device_owner="network:floatingip_agent_gateway")
+HERE = RouterFloating(
+    router_port(FG, EXT, "172.24.4.30/24"),
+    3,
+    (LocalFloatingIp(uid("f"), "172.24.4.20", "10.1.0.5", 32770),),
+    ("172.24.4.1",),
+    (LimitedAddress("172.24.4.20", 4, uid("q")),),
+)
+FIP, RFP, FPR = f"fip-{EXT.id}", f"rfp-{uid('r')[:10]}", f"fpr-{uid('r')[:10]}"
+OWN, THEIRS = "169.254.64.6", "169.254.64.7"
+LAST = (169 << 24) + (254 << 16) + (64 << 8) + 7
+
+
+def translating(here: RouterFloating = HERE, **values: object) -> IntentRouter:
+    base = router()
+    assert base.distributed is not None
+    how = msgspec.structs.replace(base.distributed, floating=here)
+    return msgspec.structs.replace(base, distributed=how, **values)
+
+
+def with_floating(*more: object, **values: object) -> HostPlan:
+    return planned(LEFT, RIGHT, EXT, QR_LEFT, QR_RIGHT, GUEST, FG, *more, translating(**values))  # type: ignore[arg-type]
+
+
+def test_what_is_from_a_fixed_ip_with_a_floating_one_leaves_by_a_pair_of_devices() -> None:
+    made = with_floating()
+    assert RoutingRule(NAMESPACE, 32770, "10.1.0.5/32", 16) in made.rules
+    assert RoutingRule(NAMESPACE, TABLE, "10.1.0.0/24", TABLE) in made.rules, "others go where the gateway is"
+    assert Route(NAMESPACE, "0.0.0.0/0", THEIRS, RFP, table=16) in made.routes
+    ends = {row.key: row for row in made.links}
+    pair = Link(FIP, FPR, "veth", mac="02:00:a9:fe:40:07", mtu_bytes=1500, peer=RFP, peer_namespace=NAMESPACE)
+    assert ends[FIP, FPR] == pair
+    assert ends[NAMESPACE, RFP] == Link(NAMESPACE, RFP, "existing", mac="02:00:a9:fe:40:06", mtu_bytes=1500)
+    addresses = {(row.namespace, row.link, row.interface) for row in made.addresses}
+    assert {(NAMESPACE, RFP, f"{OWN}/31"), (FIP, FPR, f"{THEIRS}/31")} <= addresses
+    assert (FIP, f"fg-{FG.id[:11]}", "172.24.4.30/24") in addresses
+
+
+def test_its_router_translates_what_passes_the_pair() -> None:
+    made = with_floating()
+    nat = next(row for row in made.iptables if (row.namespace, row.family, row.table) == (NAMESPACE, 4, "nat"))
+    chains = {chain.name.removeprefix("neutron-l3-agent-"): chain.rules for chain in nat.chains}
+    assert f"-d 172.24.4.20/32 -i {RFP} -j DNAT --to-destination 10.1.0.5" in chains["PREROUTING"]
+    assert chains["OUTPUT"] == ()
+    assert chains["POSTROUTING"] == (f"! -o {RFP} -m conntrack ! --ctstate DNAT -j ACCEPT",)
+    assert chains["float-snat"] == ("-s 10.1.0.5/32 -j SNAT --to-source 172.24.4.20 --random-fully",)
+    assert chains["snat"] == ("-j neutron-l3-agent-float-snat",), "no other source is translated here"
+    (connections,) = [row for row in made.connections if row.namespace == NAMESPACE]
+    assert connections.floating == (("172.24.4.20", "10.1.0.5"),)
+    assert not connections.snat
+
+
+def test_its_host_answers_outside_for_what_it_has_a_route_to() -> None:
+    made = with_floating()
+    device = f"fg-{FG.id[:11]}"
+    settings = {row.name: row.value for row in made.sysctls if row.namespace == FIP}
+    assert settings[f"net.ipv4.conf.{device}.proxy_arp"] == "1"
+    routes = [row for row in made.routes if row.namespace == FIP]
+    assert routes == [
+        Route(FIP, "0.0.0.0/0", "172.24.4.1", device, table=LAST),
+        Route(FIP, "172.24.4.20/32", OWN, FPR, told_by=device),
+    ]
+    assert [row for row in made.rules if row.namespace == FIP] == [RoutingRule(FIP, LAST, "0.0.0.0/0", LAST, FPR)]
+    (raw,) = [row for row in made.iptables if row.namespace == FIP]
+    assert raw.table == "raw" and raw.chains[0].rules == ("-j CT --notrack",)
+
+
+def test_routes_by_the_network_outside_are_there_too() -> None:
+    made = with_floating(routes=(HostRoute("192.0.2.0/24", "172.24.4.77"), HostRoute("198.51.100.0/24", "10.1.0.77")))
+    device = f"fg-{FG.id[:11]}"
+    assert Route(FIP, "192.0.2.0/24", "172.24.4.77", device, table=LAST) in made.routes
+    assert any(row.namespace == NAMESPACE and row.destination == "198.51.100.0/24" for row in made.routes)
+    assert not any(row.namespace == FIP and row.destination == "198.51.100.0/24" for row in made.routes)
+
+
+def test_a_limit_holds_at_the_port_outside_of_the_host() -> None:
+    made = with_floating(IntentQosPolicy(uid("q"), egress=RateLimit(1000, 800)))
+    assert f"59 30 ip,nw_src=172.24.4.20,in_port={FG.ofport}" in " ".join(flows(made, "br-int", 59))
+    assert len(made.own[METER_TABLE]) == 1
+
+
+def test_two_routers_share_the_namespace_and_the_last_takes_it_along() -> None:
+    both = with_floating()
+    other = msgspec.structs.replace(
+        translating(msgspec.structs.replace(HERE, pair=4)), id=uid("o"), interfaces=(), floating_ips=()
+    )
+    made = planned(LEFT, RIGHT, EXT, QR_LEFT, QR_RIGHT, GUEST, FG, translating(), other)
+    assert [row.name for row in made.namespaces if row.name.startswith("fip-")] == [FIP]
+    assert {row.name for row in made.links if row.kind == "veth" and row.namespace == FIP} == {
+        FPR,
+        f"fpr-{uid('o')[:10]}",
+    }
+    assert both.namespaces == planned(LEFT, RIGHT, EXT, QR_LEFT, QR_RIGHT, GUEST, FG, translating()).namespaces
+    assert not any(row.name.startswith("fip-") for row in on_compute().namespaces)
+
+
+def test_a_router_that_is_down_has_no_pair() -> None:
+    made = with_floating(admin_state_up=False)
+    assert not any(row.name.startswith(("rfp-", "fpr-")) for row in made.links)
+    assert not any(row.name.startswith("fip-") for row in made.namespaces)
+
+
+def test_nothing_of_it_is_planned_before_the_host_has_its_port() -> None:
+    made = planned(LEFT, RIGHT, EXT, QR_LEFT, QR_RIGHT, GUEST, translating())
+    assert not any(row.name.startswith(("rfp-", "fpr-", "fg-")) for row in made.links)
+    assert not any(row.table == 16 for row in made.rules)

@@ -17,6 +17,7 @@ from deuteron.model.intent import (
     ServerPort,
     TunnelPeer,
 )
+from deuteron.net.bridge_rows import FDB_TABLE, GUARD_TABLE, NOBODY_KNOWN, FdbEntry, FrameGuard
 from deuteron.net.connections import Connection, forbidden
 from deuteron.net.host import UnfitTable, simulated_drivers, table_names, tables_of
 from deuteron.net.mechanisms import Binding, HostFacts, PortToBind, Refusal, Segment
@@ -26,18 +27,7 @@ from deuteron.net.mechanisms.openvswitch.host import openvswitch
 from deuteron.net.plan import names, plan, planner
 from deuteron.net.plan.linuxbridge import plan_linuxbridge
 from deuteron.net.reconcile import Outcome, Reconciler
-from deuteron.net.rows import (
-    FDB_TABLE,
-    GUARD_TABLE,
-    HOST,
-    NOBODY_KNOWN,
-    Address,
-    FdbEntry,
-    FrameGuard,
-    HostPlan,
-    Link,
-    TrackedZone,
-)
+from deuteron.net.rows import HOST, Address, HostPlan, Link, TrackedZone
 
 BRIDGES = msgspec.structs.replace(
     SETTINGS,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from deuteron.model.intent import FloatingIp, IntentRouter, RouterDistributed, RouterGateway, TunnelPeer
+from deuteron.model.intent import (
+    FloatingIp,
+    IntentRouter,
+    LocalFloatingIp,
+    RouterDistributed,
+    RouterFloating,
+    RouterGateway,
+    TunnelPeer,
+)
 from deuteron.model.outside import ExternalNetwork
 from deuteron.trace.walk import Asked, End, Walked, walk
 from deuteron.trace.world import Machine, World
@@ -115,3 +123,63 @@ def test_to_a_floating_ip_it_passes_the_host_of_the_gateway(world: World) -> Non
     there, back = hosts(walked)
     assert there - {"outside"} == back - {"outside"} == {"c2", "n1"}
     assert any("destination 172.24.4.20 becomes 10.2.0.6" in hop.does for hop in walked.there.hops)
+
+
+# --- with the floating IP on the host of its port -------------------------------------------------------------------
+
+AGENT = port("9", 25, EXT, "172.24.4.30", groups=(), device_owner="network:floatingip_agent_gateway")
+HERE = RouterFloating(
+    router_port(AGENT, EXT, "172.24.4.30/24"),
+    5,
+    (LocalFloatingIp(FLOATING.id, FLOATING.floating_ip_address, FLOATING.fixed_ip_address, 32768),),
+    ("172.24.4.1",),
+)
+FIP = f"fip-{EXT.id}"
+
+
+def near(world: World) -> World:
+    """The same, where c2 translates the floating IP of its guest."""
+    machines = dict(world.machines)
+    for host in ("c2", "n1"):
+        item = router(host)
+        assert item.distributed is not None
+        how = msgspec.structs.replace(item.distributed, floating=HERE if host == "c2" else None)
+        item = msgspec.structs.replace(item, distributed=how, floating_ips=())
+        before = machines[host]
+        ports = {**before.intent.ports, **({AGENT.id: AGENT} if host == "c2" else {})}
+        told = msgspec.structs.replace(before.intent, routers={item.id: item}, ports=ports)
+        machines[host] = Machine(told, before.settings)
+    return msgspec.structs.replace(world, machines=machines)
+
+
+def places(walked: Walked) -> list[str]:
+    return [hop.place for hop in walked.there.hops]
+
+
+def test_to_a_floating_ip_it_passes_the_host_of_its_port_alone(world: World) -> None:
+    walked = walk(near(world), End("outside", is_outside=True), End("fip", address="172.24.4.20"), Asked())
+    there, back = hosts(walked)
+    assert there - {"outside"} == back - {"outside"} == {"c2"}
+    assert any("destination 172.24.4.20 becomes 10.2.0.6" in hop.does for hop in walked.there.hops)
+    routes = [hop.does for hop in walked.back.hops if hop.place == f"{FIP} route"] if walked.back else []
+    assert routes == ["to 172.24.4.1 by fg-99999999-99"]
+
+
+def test_with_a_floating_ip_it_leaves_by_its_own_host(world: World) -> None:
+    sender, receiver = End("2", port_id=OTHER.id), End("internet", is_outside=True, address="8.8.8.8")
+    walked = walk(near(world), sender, receiver, Asked())
+    there, back = hosts(walked)
+    assert there - {"outside"} == back - {"outside"} == {"c2"}
+    routes = {hop.place: hop.does for hop in walked.there.hops if hop.place.endswith(" route")}
+    id = uid("r")
+    assert routes[f"qrouter-{id} route"] == f"to 8.8.8.8 from 10.2.0.6 iif qr-{INTERFACES[1].id[:11]} by rfp-{id[:10]}"
+    assert routes[f"{FIP} route"] == f"to 8.8.8.8 from 172.24.4.20 iif fpr-{id[:10]} by fg-99999999-99"
+    assert any("source 10.2.0.6 becomes 172.24.4.20" in hop.does for hop in walked.there.hops)
+
+
+def test_without_one_it_comes_to_a_floating_ip_by_the_host_of_the_gateway(world: World) -> None:
+    walked = walk(near(world), End("1", port_id=ONE.id), End("fip", address="172.24.4.20"), Asked())
+    there, _ = hosts(walked)
+    assert there == {"c1", "n1", "c2"}
+    assert f"snat-{uid('r')}" in {place.split()[0] for place in places(walked)}
+    assert FIP in {place.split()[0] for place in places(walked)}

@@ -10,8 +10,9 @@ from typing import Literal, cast
 import msgspec
 from sqlalchemy import select
 
-from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, held, numbers, pairs, rows, whole
-from deuteron.hub.projections.network import subnet as intent_subnet
+from deuteron.hub.projections.contract import Made, OnHost, Place, Reading, Touched, numbers, pairs, whole
+from deuteron.hub.projections.local_floating import LocalFloatingIps
+from deuteron.hub.projections.router_ports import Around, gateway_of, router_port
 from deuteron.model.intent import (
     ConntrackHelper,
     FloatingIp,
@@ -23,17 +24,15 @@ from deuteron.model.intent import (
     NdpProxying,
     PortForwarding,
     RouterDistributed,
-    RouterGateway,
     RouterHa,
-    RouterPort,
 )
 from deuteron.model.network import HA_PORT, ROUTER_GATEWAY, ROUTER_INTERFACES, ROUTER_SNAT
 from deuteron.model.network.rows import FloatingIpRow, MeteringLabelRuleRow, PortRow, RouterRow, SubnetRow
-from deuteron.model.scalars import FloatingIpId, NetworkId, SubnetId
-from deuteron.rules.network import address_scopes, forwarded, ha, helped, metering, proxied
+from deuteron.model.scalars import FloatingIpId, SubnetId
+from deuteron.rules.network import forwarded, ha, helped, metering, proxied
 from deuteron.rules.network import spread as distribution
 from deuteron.store.database import Tx
-from deuteron.store.network_tables import floatingips, ha_hosts, networks, ports, routers, subnets
+from deuteron.store.network_tables import floatingips, ha_hosts, ports, routers, subnets
 from deuteron.store.slots import EVERYWHERE
 
 _OWNERS = (*ROUTER_INTERFACES, ROUTER_GATEWAY, ROUTER_SNAT)
@@ -67,7 +66,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     for port in whole(tx, ports, lambda chunk: owned.where(ports.c["device_id"].in_(chunk)), ids):
         attached[port["device_id"]].append(port)
     nets = {port["network_id"] for found in attached.values() for port in found}
-    around = _Around(reading, nets, [port for found in attached.values() for port in found])
+    around = Around(reading, nets, [port for found in attached.values() for port in found])
     within = select(subnets)
     prefixes = {
         row["id"]: row
@@ -77,9 +76,11 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
     limited: dict[str, list[FloatingIpRow]] = defaultdict(list)
     leading: dict[FloatingIpId, FloatingIpRow] = {}
     given = select(floatingips).order_by(floatingips.c["id"])
-    for each in whole(tx, floatingips, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids):
+    all_given = list(whole(tx, floatingips, lambda chunk: given.where(floatingips.c["router_id"].in_(chunk)), ids))
+    local = LocalFloatingIps(reading, distributed, all_given if distributed else [])
+    for each in all_given:
         inside, router_id = each["fixed_ip_address"], each["router_id"]
-        if router_id is None:
+        if router_id is None or each["id"] in local:
             continue
         if each["port_id"] is not None and inside is not None:
             translated[router_id].append(FloatingIp(each["id"], each["floating_ip_address"], inside))
@@ -100,9 +101,9 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             project_id=row["project_id"] or "",
             admin_state_up=bool(row["admin_state_up"]),
             interfaces=tuple(
-                _router_port(around, port, prefixes) for port in found if port["device_owner"] in ROUTER_INTERFACES
+                router_port(around, port, prefixes) for port in found if port["device_owner"] in ROUTER_INTERFACES
             ),
-            gateway=None if gateway is None else _gateway(around, row, gateway, prefixes),
+            gateway=None if gateway is None else gateway_of(around, row, gateway, prefixes),
             routes=tuple(HostRoute(route["destination"], route["nexthop"]) for route in row["routes"] or ()),
             floating_ips=tuple(translated[row["id"]]),
             metering_labels=tuple(counted[row["id"]]),
@@ -138,11 +139,13 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
         )
         if row["distributed"]:
             beside = (port for port in found if port["device_owner"] == ROUTER_SNAT)
-            snat = tuple(_router_port(around, port, prefixes) for port in beside)
-            local = everywhere.get(row["id"], ())
-            for host in {row["host"] or "", *local}:
+            snat = tuple(router_port(around, port, prefixes) for port in beside)
+            near = everywhere.get(row["id"], ())
+            made = made._replace(rows=(*made.rows, *local.rows_of(row)))
+            for host in {row["host"] or "", *near}:
                 if (host, row["id"]) in asked:
-                    how = RouterDistributed(macs.get(host, ""), snat, host in local, host == row["host"])
+                    here = local.on(host, row, around, prefixes)
+                    how = RouterDistributed(macs.get(host, ""), snat, host in near, host == row["host"], here)
                     yield host, _distributed(made, item, how)
             continue
         there = {row["host"] or "": None, **spread.get(row["id"], {})}
@@ -160,6 +163,8 @@ def _distributed(made: Made, item: IntentRouter, how: RouterDistributed) -> Made
     Where it routes it has to know where ports are, also on networks that need no tunnels.
     """
     needs = made.needs if how.is_central else ()
+    if how.floating is not None:
+        needs = (*needs, *(("qos_policy", each.qos_policy_id) for each in how.floating.limited_addresses))
     if how.is_local:
         needs = (*needs, *(("remote_port", port.network_id) for port in item.interfaces))
     if how.is_central:
@@ -171,7 +176,7 @@ def _distributed(made: Made, item: IntentRouter, how: RouterDistributed) -> Made
             gateway=None,
             floating_ips=(),
             port_forwardings=(),
-            metering_labels=(),
+            metering_labels=item.metering_labels if how.floating is not None else (),
             ndp=None,
             limited_addresses=(),
         )
@@ -187,7 +192,7 @@ def _instances(reading: Reading, router_ids: Collection[str]) -> Mapping[str, Ma
     mine = list(whole(tx, ports, lambda chunk: statement.where(ports.c["id"].in_(chunk)), ids))
     found: dict[str, PortRow] = {port["id"]: port for port in mine}
     nets = {port["network_id"] for port in found.values()}
-    around = _Around(reading, nets, mine)
+    around = Around(reading, nets, mine)
     prefixes = {
         row["id"]: row
         for row in whole(tx, subnets, lambda chunk: within.where(subnets.c["network_id"].in_(chunk)), nets)
@@ -196,7 +201,7 @@ def _instances(reading: Reading, router_ids: Collection[str]) -> Mapping[str, Ma
     return {
         router_id: {
             host: RouterHa(
-                _router_port(around, found[port_id], prefixes),
+                router_port(around, found[port_id], prefixes),
                 number,
                 options.ha_vrrp_advert_int,
                 host == active[router_id],
@@ -236,7 +241,7 @@ def _proxying(
     mine: Sequence[RouterRow],
     attached: Mapping[str, Sequence[PortRow]],
     prefixes: Mapping[SubnetId, SubnetRow],
-    around: _Around,
+    around: Around,
 ) -> Mapping[str, NdpProxying]:
     """For what those of the routers answer that may."""
     able = {row["id"]: row for row in mine if row["enable_ndp_proxy"] and row["gateway_network_id"] is not None}
@@ -287,78 +292,6 @@ def _metering_rule(row: MeteringLabelRuleRow) -> MeteringRule:
         source=None if source is None else str(ipaddress.ip_interface(source).network),
         destination=None if destination is None else str(ipaddress.ip_interface(destination).network),
         excluded=row["excluded"],
-    )
-
-
-class _Around:
-    """What ports take from their networks."""
-
-    def __init__(self, reading: Reading, network_ids: Collection[str], attached: Sequence[PortRow]) -> None:
-        columns = [networks.c[name] for name in ("id", "mtu", "ipv4_address_scope", "ipv6_address_scope", "lans")]
-        statement = select(*columns)
-        found = list(rows(reading.tx, lambda chunk: statement.where(networks.c["id"].in_(chunk)), network_ids))
-        numbers = address_scopes.numbers(reading.tx, {scope for row in found for scope in row[2:4] if scope})
-        self.mtus = {id: mtu or reading.settings.path_mtu for id, mtu, _, _, _ in found}
-        self._scopes = {id: (numbers.get(four, 0), numbers.get(six, 0)) for id, _, four, six, _ in found}
-        self.path_mtu = reading.settings.path_mtu
-        several = {id for id, _, _, _, lans in found if lans is not None}
-        places = [(port["binding:host_id"], port["id"]) for port in attached if port["network_id"] in several]
-        self.lans = {id: lan_id for (_, id), (_, lan_id) in held(reading.tx, "port", places).items()} if places else {}
-        """Which segment a port is plugged into, of networks that have several."""
-
-    def scopes_of(self, network_id: NetworkId | None) -> tuple[int, int]:
-        """The numbers of its address scopes, of IPv4 and IPv6; 0 for none."""
-        return self._scopes.get(network_id, (0, 0))
-
-
-def _router_port(around: _Around, port: PortRow, prefixes: Mapping[SubnetId, SubnetRow]) -> RouterPort:
-    reached = [prefixes[ip["subnet_id"]] for ip in port["fixed_ips"] or () if ip["subnet_id"] in prefixes]
-    return RouterPort(
-        port_id=port["id"],
-        network_id=around.lans.get(port["id"], port["network_id"]),
-        mac_address=port["mac_address"],
-        addresses=tuple(
-            f"{ip['ip_address']}/{ipaddress.ip_network(prefixes[ip['subnet_id']]['cidr']).prefixlen}"
-            for ip in port["fixed_ips"] or ()
-            if ip["subnet_id"] in prefixes
-        ),
-        mtu_bytes=around.mtus.get(port["network_id"], around.path_mtu),
-        ra_subnets=tuple(intent_subnet(subnet) for subnet in reached if _is_advertised(port, subnet))
-        if port["device_owner"] in ROUTER_INTERFACES
-        else (),
-        scopes=around.scopes_of(port["network_id"]),
-    )
-
-
-def _gateway(
-    around: _Around, router: RouterRow, port: PortRow, prefixes: Mapping[SubnetId, SubnetRow]
-) -> RouterGateway:
-    hops: dict[int, str] = {}
-    for ip in port["fixed_ips"] or ():
-        subnet = prefixes.get(ip["subnet_id"])
-        if subnet is not None and subnet["gateway_ip"] is not None:
-            hops.setdefault(subnet["ip_version"], subnet["gateway_ip"])
-    info = router["external_gateway_info"]
-    return RouterGateway(
-        _router_port(around, port, prefixes),
-        tuple(hops[version] for version in sorted(hops)),
-        info is None or info["enable_snat"],
-        router["qos_policy_id"],
-    )
-
-
-def _is_advertised(port: PortRow, subnet: SubnetRow) -> bool:
-    """Whether a router's port advertises the subnet and itself: as its gateway, or on a subnet of its own project.
-
-    A router that a project puts on a network of another routes for who asks it; an advertisement would make it the
-    way out of everybody there.
-    """
-    if subnet["ip_version"] != 6 or subnet["ipv6_ra_mode"] is None:
-        return False
-    if subnet["project_id"] == port["project_id"]:
-        return True
-    return any(
-        ip["ip_address"] == subnet["gateway_ip"] and ip["subnet_id"] == subnet["id"] for ip in port["fixed_ips"] or ()
     )
 
 

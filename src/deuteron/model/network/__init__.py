@@ -48,6 +48,7 @@ from deuteron.model.network.ndp_proxies import NDP_PROXY
 from deuteron.model.network.networks import ADDRESS_SCOPE, SUBNETPOOL
 from deuteron.model.network.port_forwardings import PORT_FORWARDING
 from deuteron.model.network.ports import (
+    AGENT_GATEWAY,
     COMPUTE_PREFIX,
     DHCP,
     DISTRIBUTED_VIF,
@@ -146,6 +147,7 @@ EXTENSIONS: Final[dict[str, Extension]] = {
 __all__ = [
     "ADDRESS_GROUP",
     "ADDRESS_SCOPE",
+    "AGENT_GATEWAY",
     "BANDWIDTH_LIMIT_RULE",
     "COMPUTE_PREFIX",
     "CONNTRACK_HELPER",

@@ -141,6 +141,8 @@ DVR_INTERFACE: Final = "network:router_interface_distributed"
 ROUTER_INTERFACES: Final = (ROUTER_INTERFACE, HA_ROUTER_INTERFACE, DVR_INTERFACE)
 ROUTER_SNAT: Final = "network:router_centralized_snat"
 """Where such a router takes what leaves by its gateway: one for each interface, on the host that has the gateway."""
+AGENT_GATEWAY: Final = "network:floatingip_agent_gateway"
+"""By which a host answers outside for the floating IPs of its own ports: one for each external network."""
 DISTRIBUTED_VIF: Final = "distributed"
 """How a port is plugged in that is on several hosts and bound on none."""
 HA_PORT: Final = "network:router_ha_interface"

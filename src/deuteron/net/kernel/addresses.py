@@ -11,22 +11,19 @@ Crash: an address is one netlink message; it is there or it is not.
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
-import struct
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from ipaddress import IPv4Interface, ip_interface
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
+from deuteron.net.kernel.announcements import announce
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.rows import HOST, Address
 
 AddressKey = tuple[str, str, str]
-_SIOCGIFHWADDR = 0x8927
 
 
 class AddressDriver:
@@ -82,29 +79,10 @@ class AddressDriver:
         return applied
 
     def _announce(self, key: AddressKey) -> None:
-        """Tell neighbours that an IPv4 address moved here: one gratuitous ARP request (RFC 5227 section 3).
-
-        A floating IP given to another router would otherwise be sent to its old place until caches
-        expire. A device that is still down cannot send, and then nobody has learned anything either.
-        """
         namespace, link, interface = key
         address = ip_interface(interface)
-        if not isinstance(address, IPv4Interface) or not link.startswith(("qr-", "qg-", "sg-")):
-            return
-        try:
-            with self._namespaces.entered(namespace):
-                wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            try:
-                request = fcntl.ioctl(wire, _SIOCGIFHWADDR, struct.pack("16s24x", link.encode()))
-                mac = request[18:24]
-                wire.bind((link, 0x0806))
-                arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, address.packed, bytes(6), address.packed)
-                wire.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
-            finally:
-                # Closing a packet socket waits for all processors (synchronize_net), some 5 to 10 ms.
-                threading.Thread(target=wire.close, daemon=True).start()
-        except OSError:
-            return
+        if isinstance(address, IPv4Interface) and link.startswith(("qr-", "qg-", "sg-", "fg-")):
+            announce(self._namespaces, namespace, link, address.ip)
 
 
 def is_kernels(state: nl.AddressState) -> bool:

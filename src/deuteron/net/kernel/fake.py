@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Generic, TypeVar
 
+from deuteron.net.bridge_rows import FdbEntry
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, Scope, Unavailable
 from deuteron.net.kernel.placements import Placement
@@ -26,7 +27,6 @@ from deuteron.net.rows import (
     Address,
     Connections,
     Dnsmasq,
-    FdbEntry,
     Flow,
     IpSet,
     IptablesTable,
@@ -83,8 +83,8 @@ class FakeKernel:
         self._note(row)
 
     def _note(self, row: Any) -> None:
-        if isinstance(row, Link) and row.peer is not None:
-            self._far_ends[row.peer_namespace or row.namespace, row.peer] = row.key
+        if isinstance(row, Link) and row.peer_key is not None:
+            self._far_ends[row.peer_key] = row.key
 
     def refusal(self, row: Any, is_new: bool = True) -> str | None:
         """Why a row cannot be written as things are; with `is_new` False, why one that was cannot stay."""
@@ -185,9 +185,9 @@ class FakeKernel:
             return None if self._has_device(row.namespace, row.name) else f'no device "{row.name}" in {where}'
         if row.kind == "veth" and row.peer is None:
             return f'veth "{row.name}" needs a peer'
-        if row.peer_namespace is not None and not self._find(Namespace, row.peer_namespace):
-            return f'no network namespace "{row.peer_namespace}"'
         for namespace, name in _ends(row):
+            if namespace != HOST and not self._find(Namespace, namespace):
+                return f'no network namespace "{namespace}"'
             if len(name) > LONGEST_DEVICE_NAME:
                 return f'cannot make device "{name}": its name is longer than {LONGEST_DEVICE_NAME} letters'
             maker = self._maker(namespace, name)
@@ -296,8 +296,7 @@ class FakeDriver(Generic[K, V]):
 
 def _ends(row: Link) -> list[tuple[str, str]]:
     """The devices that a row makes, each with its namespace."""
-    ends = [(row.namespace, row.name)]
-    return ends if row.peer is None else [*ends, (row.peer_namespace or row.namespace, row.peer)]
+    return [row.key] if row.peer_key is None else [row.key, row.peer_key]
 
 
 def _rank(row: object) -> int:

@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from deuteron.net.bridge_rows import NOBODY_KNOWN, FdbEntry
 from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.links import GROUP
-from deuteron.net.rows import HOST, NOBODY_KNOWN, FdbEntry
+from deuteron.net.rows import HOST
 
 FdbKey = tuple[str, str, str]
 _HEAD = struct.Struct("=BBHiHBB")

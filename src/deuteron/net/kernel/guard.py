@@ -20,10 +20,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv6Network, ip_network
 
+from deuteron.net.bridge_rows import FrameGuard
 from deuteron.net.delta import Delta
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.programs import finish, run, start
-from deuteron.net.rows import FrameGuard
 
 _TABLE = "bridge neutron"
 _MAP = "ports"

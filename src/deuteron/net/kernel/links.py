@@ -5,7 +5,8 @@ device, for devices we make. A device of kind "existing" is made by another tabl
 attributes are ours. Devices libvirt makes (the tap of a hybrid port) carry no mark and are left alone.
 
 Crash: a tap is persistent only after its group is set, so a crash between leaves nothing. A veth or
-bridge exists with the mark from its first moment; its attributes are differences, and mended.
+bridge exists with the mark from its first moment, both ends of a pair in their namespaces; its attributes are
+differences, and mended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
+
+import msgspec
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
@@ -67,7 +70,7 @@ class LinkDriver:
         names = {namespace for namespace, _ in wanted} if scope is None else set(scope)
         if self._is_maker and scope is None:
             names |= {HOST, *self._namespaces.named()}
-        covered = {(row.namespace, row.peer) for row in wanted.values() if _has_peer_here(row)}
+        covered = {row.peer_key for row in wanted.values()}
         for namespace in sorted(names):
             if self._namespaces.inode(namespace) is None:
                 continue
@@ -80,9 +83,7 @@ class LinkDriver:
                 if row is not None:
                     rows[key] = row if self._satisfies(row, state, by_index, by_name) else _row(key, state, by_index)
                 elif self._is_maker and state.group in (GROUP, DOOMED_GROUP) and key not in covered:
-                    if state.kind == "veth" and state.is_parent_elsewhere and namespace != HOST:
-                        continue  # the other end is on the host, is the row, and takes this one along
-                    peer = by_index.get(state.parent) if _is_pair_here(state) else None
+                    peer = _near_peer(state, by_index)
                     if peer is not None and ((namespace, peer.name) in wanted or (namespace, peer.name) in rows):
                         continue  # the other end of a pair is one row, and goes with it
                     rows[key] = _row(key, state, by_index)
@@ -128,12 +129,11 @@ class LinkDriver:
     ) -> bool:
         if row.kind != "existing" and (_KINDS.get(state.kind) != row.kind or state.group != GROUP):
             return False
-        if row.peer is not None and row.peer_namespace is not None:
-            if self._far_end(row, state) is None:
+        if row.peer is not None:
+            peer = by_name.get(row.peer) if row.peer_namespace is None else self._far_peer(row)
+            if peer is None or not _are_pair(row, state, peer):
                 return False
-        elif row.peer is not None:
-            peer = by_name.get(row.peer)
-            if peer is None or state.is_parent_elsewhere or state.parent != peer.index or peer.is_up != row.up:
+            if row.peer_namespace is None and peer.is_up != row.up:
                 return False
             if row.mtu_bytes is not None and peer.mtu_bytes != row.mtu_bytes:
                 return False
@@ -149,6 +149,13 @@ class LinkDriver:
             and (row.kind == "existing" or row.master == master or (row.master is None and row.kind == "veth"))
             and (row.master is None or row.master == master)
         )
+
+    def _far_peer(self, row: Link) -> nl.LinkState | None:
+        """The peer of a pair whose ends are in two namespaces, if a device of its name is there."""
+        namespace, name = row.peer_key or ("", "")
+        if self._namespaces.inode(namespace) is None:
+            return None
+        return find(self._sockets.to(namespace), name)
 
     def _delete(self, namespace: str, names: set[str]) -> None:
         """Delete devices, all in one message: each deletion alone would wait for an RCU grace period, some 20 ms.
@@ -192,8 +199,8 @@ class LinkDriver:
             self.writes["link deleted"] += 1
             state = None
         if state is not None and row.peer is not None:
-            peer = self._far_end(row, state) if row.peer_namespace is not None else states.get(row.peer)
-            if peer is None or peer.index != state.parent:
+            peer = states.get(row.peer) if row.peer_namespace is None else self._far_peer(row)
+            if peer is None or not _are_pair(row, state, peer):
                 netlink.change(nl.DELLINK, 0, nl.link_message(state.index))
                 self.writes["link deleted"] += 1
                 state = None
@@ -203,23 +210,27 @@ class LinkDriver:
                 raise KernelError(f'no device "{row.name}" in {_where(row.namespace)}')
             self._create(netlink, row, states)
             self.writes["link created"] += 1
-            for name in (row.name, row.peer if _has_peer_here(row) else None):
+            near = row.peer if row.peer_namespace is None else None
+            for name in (row.name, near):
                 if name is not None:
                     states[name] = netlink.link(name)
             state = states[row.name]
         if row.kind != "existing" and not state.is_up:
             # Also after a crash between creation and this: a device goes up only once it is secluded.
-            with self._namespaces.entered(row.namespace):
-                for name in (row.name, row.peer if _has_peer_here(row) else None):
-                    if name is not None:
-                        self._seclude(row, name)
-            if row.peer is not None and row.peer_namespace is not None:
-                with self._namespaces.entered(row.peer_namespace):
-                    switch_off_checksum_offload(row.peer)
-        here = states.get(row.peer or "") if _has_peer_here(row) else None
-        for each, master in ((state, row.master), (here, None)):
-            if each is not None:
-                self._set(netlink, row, each, states, master, is_peer=each is not state)
+            for namespace, name in (row.key, row.peer_key or ("", "")):
+                if name:
+                    with self._namespaces.entered(namespace):
+                        self._seclude(row.kind, namespace, name)
+        self._set(netlink, row, state, states, row.master, is_peer=False)
+        if row.peer_namespace is not None:
+            far = self._far_peer(row)
+            if far is None:
+                raise KernelError(f'no device "{row.peer}" in {_where(row.peer_namespace)}')
+            # What else it is to be, up or not, a row of its own says.
+            as_it_is = msgspec.structs.replace(row, up=far.is_up)
+            self._set(self._sockets.to(row.peer_namespace), as_it_is, far, {}, None, is_peer=True)
+        elif (peer := states.get(row.peer or "")) is not None:
+            self._set(netlink, row, peer, states, None, is_peer=True)
         return is_remade
 
     def _set(
@@ -271,6 +282,9 @@ class LinkDriver:
             if row.kind == "veth":
                 if row.peer is None:
                     raise KernelError(f'veth "{row.name}" needs a peer')
+                if row.peer_namespace is not None:
+                    self._create_pair(netlink, row, body)
+                    return
                 peer = nl.link_message(0) + nl.text(nl.IFLA_IFNAME, row.peer) + nl.number(nl.IFLA_GROUP, GROUP)
                 if row.mtu_bytes is not None:
                     peer += nl.number(nl.IFLA_MTU, row.mtu_bytes)
@@ -296,37 +310,36 @@ class LinkDriver:
             message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
             netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, message)
 
-    def _create_pair(self, netlink: nl.Netlink, body: bytes, info: bytes, peer: bytes, namespace: str) -> None:
-        """A pair whose far end is in another namespace from its first moment."""
-        target = self._namespaces.open(namespace)
+    def _create_pair(self, netlink: nl.Netlink, row: Link, body: bytes) -> None:
+        """Make a pair whose peer is in another namespace from its first moment."""
+        far = self._far_peer(row)
+        if far is not None and far.group in (GROUP, DOOMED_GROUP):
+            # The end of another pair of ours.
+            self._delete(row.peer_namespace or HOST, {far.name})
+        fd = self._namespaces.open(row.peer_namespace or HOST)
         try:
-            peer += nl.number(nl.IFLA_NET_NS_FD, target)
-            info += nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
-            message = nl.link_message(0) + body + nl.attribute(nl.IFLA_LINKINFO, info)
-            netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, message)
+            peer = nl.link_message(0) + nl.text(nl.IFLA_IFNAME, row.peer or "") + nl.number(nl.IFLA_GROUP, GROUP)
+            peer += nl.number(nl.IFLA_NET_NS_FD, fd)
+            if row.mtu_bytes is not None:
+                peer += nl.number(nl.IFLA_MTU, row.mtu_bytes)
+            data = nl.attribute(nl.IFLA_INFO_DATA, nl.attribute(_VETH_INFO_PEER, peer))
+            info = nl.attribute(nl.IFLA_LINKINFO, nl.text(nl.IFLA_INFO_KIND, "veth") + data)
+            netlink.change(nl.NEWLINK, nl.CREATE | nl.EXCL, nl.link_message(0) + body + info)
         finally:
-            os.close(target)
+            os.close(fd)
 
-    def _far_end(self, row: Link, state: nl.LinkState) -> nl.LinkState | None:
-        """The other end of a pair, where it is in the namespace that it is to be in."""
-        if row.peer is None or row.peer_namespace is None or self._namespaces.inode(row.peer_namespace) is None:
-            return None
-        peer = find(self._sockets.to(row.peer_namespace), row.peer)
-        is_it = peer is not None and (peer.parent, peer.index) == (state.index, state.parent)
-        return peer if is_it and state.is_parent_elsewhere else None
-
-    def _seclude(self, row: Link, name: str) -> None:
+    def _seclude(self, kind: _Kind, namespace: str, name: str) -> None:
         """Keep the host's own IPv6 off a guest's wire, and checksums complete on the ends Open vSwitch reads.
 
         The userspace datapath reads veths through AF_PACKET and does not complete partial checksums.
         """
-        if row.namespace == HOST:
+        if namespace == HOST:
             try:
                 with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w", encoding="ascii") as knob:
                     knob.write("1")
             except FileNotFoundError:
                 pass  # the kernel has no IPv6
-        if row.kind == "veth":
+        if kind == "veth":
             switch_off_checksum_offload(name)
 
     def _create_tap(self, netlink: nl.Netlink, name: str) -> None:
@@ -340,14 +353,6 @@ class LinkDriver:
             raise KernelError(f'cannot make tap "{name}": {error.strerror}') from error
         finally:
             os.close(tun)
-
-
-def _has_peer_here(row: Link) -> bool:
-    return row.peer is not None and row.peer_namespace is None
-
-
-def _is_pair_here(state: nl.LinkState) -> bool:
-    return state.kind == "veth" and not state.is_parent_elsewhere
 
 
 def _ageing(row: Link) -> bytes:
@@ -396,8 +401,19 @@ def find(netlink: nl.Netlink, name: str) -> nl.LinkState | None:
         return None
 
 
+def _near_peer(state: nl.LinkState, by_index: Mapping[int, nl.LinkState]) -> nl.LinkState | None:
+    """The other end of a pair, if it is in the same namespace: numbers of devices are unique in theirs alone."""
+    return by_index.get(state.parent) if state.kind == "veth" and not state.is_parent_elsewhere else None
+
+
+def _are_pair(row: Link, state: nl.LinkState, peer: nl.LinkState) -> bool:
+    if state.parent != peer.index or peer.parent != state.index:
+        return False
+    return state.is_parent_elsewhere == peer.is_parent_elsewhere == (row.peer_namespace is not None)
+
+
 def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]) -> Link:
-    peer = by_index.get(state.parent)
+    peer = _near_peer(state, by_index)
     master = by_index.get(state.master)
     return Link(
         namespace=key[0],
@@ -407,7 +423,7 @@ def _row(key: LinkKey, state: nl.LinkState, by_index: Mapping[int, nl.LinkState]
         mtu_bytes=state.mtu_bytes,
         up=state.is_up,
         master=master.name if master else None,
-        peer=peer.name if peer and _is_pair_here(state) else None,
+        peer=peer.name if peer else None,
         learns=state.learns,
         vni=state.tunnel[0] if state.tunnel else None,
         local_ip=state.tunnel[1] if state.tunnel else None,

@@ -3,7 +3,7 @@
 A named namespace is a bind mount of an nsfs inode on /run/netns/NAME. The calling thread enters one
 with setns(2), which is per thread: Python's main thread and the event loop never leave the host.
 
-Mark: the name starts with `qdhcp-` or `qrouter-`.
+Mark: the name starts with `qdhcp-`, `qrouter-`, `snat-` or `fip-`.
 Crash: between creating the file and the mount an empty file is left behind. It is not observed as a
 namespace, so the row is created again (the mount goes over the file); an unwanted empty file is
 observed as a row and removed.
@@ -175,7 +175,7 @@ def _is_mount_point(path: str) -> bool:
 
 
 class NamespaceDriver:
-    mark = "name starts with qdhcp- or qrouter-"
+    mark = f"name starts with {' or '.join(NAMESPACES)}"
 
     def __init__(self, namespaces: Namespaces) -> None:
         self.writes: Counter[str] = Counter()

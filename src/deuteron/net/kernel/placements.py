@@ -32,7 +32,7 @@ from deuteron.net.rows import HOST, Row
 
 _HEARS_WITHIN_S = 3.0
 """Open vSwitch tells its database within some 100 ms of what it has heard of a device, later under load."""
-_PORT_NAME = re.compile(r"^(tap|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}$")
+_PORT_NAME = re.compile(r"^(tap|qr-|qg-|sg-|fg-|ha-)[0-9a-f]{8}-[0-9a-f]{2}$")
 
 
 class Placement(Row, frozen=True):
@@ -47,7 +47,7 @@ class Placement(Row, frozen=True):
 
 
 class PlacementDriver:
-    mark = "a tap in a namespace of ours; in the host: tap-, qr- or qg- name, persistent, without carrier and group"
+    mark = "a tap in a namespace of ours; in the host: a name of a port of ours, persistent, without carrier and group"
 
     def __init__(
         self,

@@ -13,10 +13,11 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from deuteron.net.delta import Delta
 from deuteron.net.kernel import rtnetlink as nl
+from deuteron.net.kernel.announcements import announce
 from deuteron.net.kernel.driver import Applied, KernelError, Scope
 from deuteron.net.kernel.namespaces import Namespaces
 from deuteron.net.rows import HOST, Route
@@ -83,6 +84,10 @@ class RouteDriver:
             if is_wanted:
                 _add(netlink, row, index)
                 self.writes["route added"] += 1
+                if row.told_by is not None:
+                    address = ip_network(row.destination).network_address
+                    assert isinstance(address, IPv4Address)
+                    announce(self._namespaces, row.namespace, row.told_by, address)
             else:
                 _delete(netlink, row, index)
                 self.writes["route deleted"] += 1

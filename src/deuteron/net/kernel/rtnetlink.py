@@ -40,8 +40,8 @@ REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 18, 27, 28, 29, 37
-IFLA_CARRIER = 33
+IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 27, 28, 29
+IFLA_CARRIER, IFLA_LINK_NETNSID = 33, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_TUN_PERSIST = 6
 IFLA_BR_AGEING_TIME = 4
@@ -102,7 +102,7 @@ class LinkState:
     tunnel: tuple[int, str] | None = None
     """VNI and own address of a VXLAN device."""
     is_parent_elsewhere: bool = False
-    """Whether `parent` is a device of another namespace, which has numbers of its own."""
+    """Whether `parent` is the number of a device of another namespace: the far end of a pair."""
 
 
 @dataclass(frozen=True)

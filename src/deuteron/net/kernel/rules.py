@@ -26,7 +26,7 @@ RuleKey = tuple[str, int, str]
 
 _HEAD = struct.Struct("=BBBBBBBBI")
 """struct fib_rule_hdr: family, lengths of destination and source, tos, table, two that are not used, action, flags."""
-_SOURCE, _PRIORITY, _TABLE, _PROTOCOL = 2, 6, 15, 21
+_SOURCE, _CAME_BY, _PRIORITY, _TABLE, _PROTOCOL = 2, 3, 6, 15, 21
 _TO_TABLE = 1
 _KERNEL = 2
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -83,7 +83,10 @@ class RuleDriver:
 def _message(row: RoutingRule, is_new: bool) -> bytes:
     source = ip_network(row.source)
     body = _HEAD.pack(_FAMILIES[source.version], 0, source.prefixlen, 0, 0, 0, 0, _TO_TABLE, 0)
-    body += nl.attribute(_SOURCE, source.network_address.packed)
+    if source.prefixlen:
+        body += nl.attribute(_SOURCE, source.network_address.packed)
+    if row.came_by is not None:
+        body += nl.text(_CAME_BY, row.came_by)
     body += nl.number(_PRIORITY, row.priority) + nl.number(_TABLE, row.table)
     return body + (nl.attribute(_PROTOCOL, bytes([nl.RTPROT_STATIC])) if is_new else b"")
 
@@ -99,4 +102,5 @@ def _row(namespace: str, payload: bytes) -> RoutingRule | None:
     source = a.get(_SOURCE, bytes(4 if family == socket.AF_INET else 16))
     priority = struct.unpack("=I", a[_PRIORITY])[0] if _PRIORITY in a else 0
     table = struct.unpack("=I", a[_TABLE])[0] if _TABLE in a else table
-    return RoutingRule(namespace, priority, f"{ip_address(source)}/{length}", table)
+    came_by = a[_CAME_BY].rstrip(b"\0").decode() if _CAME_BY in a else None
+    return RoutingRule(namespace, priority, f"{ip_address(source)}/{length}", table, came_by)

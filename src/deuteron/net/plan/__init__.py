@@ -15,6 +15,7 @@ objects arrived, and work linear in the size of the intent. Each module plans on
     tunnels    br-tun: tunnel ports, decapsulation, L2 population
     dhcp       qdhcp namespaces and dnsmasq
     distributed    routers that each host runs for its own ports
+    floating       floating IPs that such routers translate on the hosts of their ports
     router     qrouter namespaces, routes, NAT, router advertisements
     metering   what routers count
     metadata   where 169.254.169.254 listens
@@ -33,6 +34,7 @@ from deuteron.net.plan import (
     dhcp,
     distributed,
     firewall,
+    floating,
     hybrid,
     local_ips,
     logs,
@@ -54,6 +56,7 @@ Subject = Callable[[Site, Draft], None]
 def plan_openvswitch(site: Site, draft: Draft) -> None:
     """What the mechanism `openvswitch` adds: the switch with its bridges, tunnels and ports, and their firewall."""
     distributed.publish_distributed(site, draft)
+    floating.publish_floating(site, draft)
     bridges.plan_bridges(site, draft)
     wiring.plan_instance_ports(site, draft)
     if site.settings.firewall_driver == "iptables_hybrid":
@@ -65,6 +68,7 @@ def plan_openvswitch(site: Site, draft: Draft) -> None:
     qos.plan_qos(site, draft)
     local_ips.plan_local_ips(site, draft)
     distributed.plan_distributed(site, draft)
+    floating.plan_floating(site, draft)
 
 
 def plan(intent: HostIntent, settings: HostSettings, subjects: Sequence[Subject] = (plan_openvswitch,)) -> HostPlan:

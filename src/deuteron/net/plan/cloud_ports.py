@@ -12,7 +12,7 @@ Source: openstack/neutron 2024.2, neutron/agent/linux/interface.py (`OVSInterfac
 from __future__ import annotations
 
 from deuteron.model.intent import LINUX_BRIDGE, HostSettings, IntentNetwork, IntentPort
-from deuteron.net import rows
+from deuteron.net import bridge_rows, rows
 from deuteron.net.plan import names
 from deuteron.net.plan.draft import Draft, internal_port, is_dead
 from deuteron.net.plan.wiring import keep_host_out, refuse_port, trust_port
@@ -75,4 +75,4 @@ def _pair(
     )
     draft.links.append(rows.Link(namespace, name, "existing", mac=port.mac_address, mtu_bytes=mtu_bytes))
     keep_host_out(draft, tap)
-    draft.own(rows.GUARD_TABLE, rows.FrameGuard(tap))
+    draft.own(bridge_rows.GUARD_TABLE, bridge_rows.FrameGuard(tap))

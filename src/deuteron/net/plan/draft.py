@@ -64,6 +64,7 @@ class Phase(IntEnum):
     LOCAL_IP = 13
     LOG = 14
     DISTRIBUTED = 15
+    FLOATING = 16
 
 
 Fact = tuple[str, str]

@@ -29,7 +29,7 @@ from collections import defaultdict
 from typing import Literal
 
 from deuteron.model.intent import LINUX_BRIDGE, HostSettings, IntentNetwork, IntentPort
-from deuteron.net import rows
+from deuteron.net import bridge_rows, rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import allowed_macs, allowed_pairs
 from deuteron.net.plan.bridge_firewall import (
@@ -104,7 +104,7 @@ def _plan_network(view: View, draft: Draft, network_id: str) -> None:
     uplink = _uplink(view, draft, network, brq)
     if uplink is not None:
         keep_host_out(draft, uplink)
-        draft.own(rows.GUARD_TABLE, rows.FrameGuard(uplink))
+        draft.own(bridge_rows.GUARD_TABLE, bridge_rows.FrameGuard(uplink))
 
 
 def _uplink(view: View, draft: Draft, network: IntentNetwork, brq: str) -> str | None:
@@ -156,8 +156,8 @@ def _vxlan(view: View, draft: Draft, network: IntentNetwork, brq: str) -> str | 
     mtu = network.mtu_bytes
     draft.links.append(rows.Link(rows.HOST, name, "vxlan", mtu_bytes=mtu, master=brq, vni=vni, local_ip=local_ip))
     for port, tunnel_ip, _ in stations(view, network):
-        draft.own(rows.FDB_TABLE, rows.FdbEntry(name, rows.NOBODY_KNOWN, tunnel_ip))
-        draft.own(rows.FDB_TABLE, rows.FdbEntry(name, port.mac_address, tunnel_ip))
+        draft.own(bridge_rows.FDB_TABLE, bridge_rows.FdbEntry(name, bridge_rows.NOBODY_KNOWN, tunnel_ip))
+        draft.own(bridge_rows.FDB_TABLE, bridge_rows.FdbEntry(name, port.mac_address, tunnel_ip))
     return name
 
 
@@ -167,15 +167,15 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
     if port is None or network is None:
         return
     tap = add_tap(draft, port, network.mtu_bytes, names.brq_name(network.id), is_up=not is_dead(port))
-    draft.own(rows.GUARD_TABLE, _guard(tap, port))
+    draft.own(bridge_rows.GUARD_TABLE, _guard(tap, port))
 
 
-def _guard(tap: str, port: IntentPort) -> rows.FrameGuard:
+def _guard(tap: str, port: IntentPort) -> bridge_rows.FrameGuard:
     if not port.port_security_enabled:
-        return rows.FrameGuard(tap)
+        return bridge_rows.FrameGuard(tap)
     four, six = allowed_pairs(port)
     own = {str(ipaddress.ip_network(address, strict=False)) for _, address in (*four, *six)}
-    return rows.FrameGuard(tap, tuple(sorted(allowed_macs(port))), tuple(sorted(own)))
+    return bridge_rows.FrameGuard(tap, tuple(sorted(allowed_macs(port))), tuple(sorted(own)))
 
 
 # --- the firewall -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from deuteron.net.rows import DHCP_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
+from deuteron.net.rows import DHCP_NAMESPACE, FLOATING_NAMESPACE, ROUTER_NAMESPACE, SNAT_NAMESPACE
 
 FirewallAgent = Literal["openvswi", "linuxbri"]
 """The agent that writes chains, as Neutron cuts its name."""
@@ -71,6 +71,26 @@ def sg_name(port_id: str) -> str:
 
 def snat_namespace(router_id: str) -> str:
     return SNAT_NAMESPACE + router_id
+
+
+def fg_name(port_id: str) -> str:
+    """Where the floating IPs of a host's own ports lead outside."""
+    return ("fg-" + port_id)[:_DEVICE_LENGTH]
+
+
+def rfp_name(router_id: str) -> str:
+    """In a router's namespace, the end of the pair that leads to floating IPs."""
+    return ("rfp-" + router_id)[:_DEVICE_LENGTH]
+
+
+def fpr_name(router_id: str) -> str:
+    """The other end, where the floating IPs are."""
+    return ("fpr-" + router_id)[:_DEVICE_LENGTH]
+
+
+def floating_namespace(network_id: str) -> str:
+    """Of an external network."""
+    return FLOATING_NAMESPACE + network_id
 
 
 def dhcp_namespace(network_id: str) -> str:

@@ -8,7 +8,8 @@
 
 A port obeys its own policy, else that of its network; of the cloud's own ports only a router's gateway looks at its
 network's. Under a floating IP, or the gateway's own address, limits hold besides: for what leaves the gateway port with
-it as source, and what arrives there for it. Marks and limits of packets are of ports alone, as in Neutron.
+it as source, and what arrives there for it. Where a distributed router translates it on the host of its port, that is
+the host's own port outside. Marks and limits of packets are of ports alone, as in Neutron.
 
 What a port receives is counted where it is given to it: Neutron's table 58 sees the frames of this host before it is
 known whose they are, so that its limit of what a port receives holds for what comes from other hosts only.
@@ -27,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from deuteron.model.intent import IntentPort, IntentQosPolicy, PacketLimit, RateLimit
+from deuteron.model.intent import IntentPort, IntentQosPolicy, LimitedAddress, PacketLimit, RateLimit
 from deuteron.net.pipeline import (
     ACCEPT_OR_INGRESS,
     ACCEPTED_EGRESS_NORMAL,
@@ -39,13 +40,15 @@ from deuteron.net.pipeline import (
     gateway_meter,
     port_meter,
 )
-from deuteron.net.plan import firewall
+from deuteron.net.plan import firewall, floating
 from deuteron.net.plan.addresses import allowed_macs, version
 from deuteron.net.plan.bridges import INTEGRATION
 from deuteron.net.plan.draft import Draft, Phase, Site, View, is_dead, is_of_network
 from deuteron.net.rows import METER_TABLE, Meter
 
 _GATEWAY = "network:router_gateway"
+_OUTWARD = (_GATEWAY, "network:floatingip_agent_gateway")
+"""Ports behind which floating IPs are."""
 _ONWARD = f"resubmit(,{TRANSIENT})"
 
 
@@ -63,7 +66,7 @@ def plan_qos(site: Site, draft: Draft) -> None:
         port.id
         for port, network in (*site.instance_ports, *site.cloud_ports)
         if not is_dead(port)
-        and (port.qos_policy_id or network.qos_policy_id is not None or port.device_owner == _GATEWAY)
+        and (port.qos_policy_id or network.qos_policy_id is not None or port.device_owner in _OUTWARD)
     ]
     for port_id in sorted(ids):
         draft.part(site, Phase.QOS, port_id, _plan_port)
@@ -77,7 +80,7 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
     inherits = not is_of_network(port) or port.device_owner == _GATEWAY
     policy = view.qos_policy(port.qos_policy_id or (network.qos_policy_id if inherits else None) or "")
     policy = policy or IntentQosPolicy("")
-    addresses = list(_addresses(view, port)) if port.device_owner == _GATEWAY else []
+    addresses = list(_addresses(view, port)) if port.device_owner in _OUTWARD else []
     _plan_egress(draft, port, policy, addresses)
     packets = _packet_meter(port_meter(port.ofport, 3), policy.ingress_packets)
     bits = _meter(port_meter(port.ofport, 1), policy.ingress)
@@ -92,6 +95,10 @@ def _plan_port(view: View, draft: Draft, port_id: str) -> None:
 
 def _addresses(view: View, port: IntentPort) -> Iterator[_Address]:
     """The limited addresses behind a gateway port. As in Neutron, of the router's own only those of IPv4."""
+    if port.device_owner != _GATEWAY:
+        for _, here in floating.floating_of(view, port.network_id):
+            yield from _limited(view, here.limited_addresses)
+        return
     router = view.router(port.device_id)
     if router is None or router.gateway is None or router.gateway.port.port_id != port.id:
         return
@@ -102,7 +109,11 @@ def _addresses(view: View, port: IntentPort) -> Iterator[_Address]:
         for text in router.gateway.port.addresses:
             if version(text) == 4:
                 yield _Address(text.split("/")[0], egress, ingress)
-    for item in router.limited_addresses:
+    yield from _limited(view, router.limited_addresses)
+
+
+def _limited(view: View, addresses: Sequence[LimitedAddress]) -> Iterator[_Address]:
+    for item in addresses:
         policy = view.qos_policy(item.qos_policy_id)
         if policy is not None:
             egress = _meter(floating_meter(item.number, 0), policy.egress)

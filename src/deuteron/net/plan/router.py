@@ -1,7 +1,8 @@
 """Routers: a namespace `qrouter-<router>` with a `qr-` port for each interface, one `qg-` port, and NAT.
 
 A distributed router is two (`net.plan.distributed`): one without a gateway wherever its networks are, and one for the
-way outside, `snat-<router>` with `sg-` ports in place of interfaces, on the host that has the gateway.
+way outside, `snat-<router>` with `sg-` ports in place of interfaces, on the host that has the gateway. The first
+translates the floating IPs of its host's ports by a device `rfp-` in place of `qg-` (`net.plan.floating`).
 
 The iptables rules are those of Neutron's L3 agent, in the form iptables-save prints them. A packet's way through nat:
 
@@ -20,9 +21,9 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from deuteron.model.intent import IntentRouter, RouterHa, RouterPort
+from deuteron.model.intent import IntentRouter, RouterFloating, RouterHa, RouterPort
 from deuteron.net import rows
-from deuteron.net.plan import distributed, ha, names
+from deuteron.net.plan import distributed, floating, ha, names
 from deuteron.net.plan.addresses import link_local, version
 from deuteron.net.plan.cloud_ports import plug_in
 from deuteron.net.plan.conntrack import HELPERS, helper_chains
@@ -94,7 +95,11 @@ def _planned(view: View, router: IntentRouter) -> Iterator[_Router]:
         yield _Router(view, router, names.router_namespace(router.id))
         return
     if router.distributed.is_local:
-        yield _Router(view, distributed.inside(router), names.router_namespace(router.id))
+        local = distributed.inside(router)
+        how = router.distributed.floating
+        if how is not None and floating.is_there(view, how):
+            local = floating.with_floating(router, local)
+        yield _Router(view, local, names.router_namespace(router.id))
     if router.distributed.is_central and router.gateway is not None:
         central = distributed.outside(router)
         yield _Router(view, central, names.snat_namespace(router.id), names.sg_name, is_gateway=False)
@@ -121,6 +126,10 @@ class _Router:
         self.interfaces = sorted(router.interfaces, key=lambda port: port.port_id)
         self.gateway = router.gateway
         self.qg = None if router.gateway is None else names.qg_name(router.gateway.port.port_id)
+        self.floating: RouterFloating | None = None
+        if router.gateway is not None and router.distributed is not None and is_gateway:
+            # Its way outside is for floating IPs alone.
+            self.floating, self.qg = router.distributed.floating, names.rfp_name(router.id)
         self.scopes = RouterScopes(self._ports(), router.gateway, self.qg)
         self.by = None if router.ha is None else ha.BY
         self.is_active = router.ha is None or router.ha.is_active
@@ -141,7 +150,9 @@ class _Router:
             self._add_port(draft, interface, self.name_of(interface.port_id))
         if self.is_active and self.is_gateway:
             self._add_metadata6(draft)
-        if self.gateway is not None and self.qg is not None:
+        if self.floating is not None:
+            floating.plan_way_out(draft, self.router.id, self.floating)
+        elif self.gateway is not None and self.qg is not None:
             self._add_port(draft, self.gateway.port, self.qg)
             self._add_gateway(draft, self.qg)
             self._add_proxies(draft, self.qg)
@@ -175,7 +186,8 @@ class _Router:
         draft.links.append(rows.Link(namespace=self.namespace, name="lo", kind="existing"))
         draft.sysctl(self.namespace, _SYSCTLS_DOWN)
         for router_port, name in self._ports():
-            self._add_device(draft, router_port, name, carries=False)
+            if self.floating is None or name != self.qg:
+                self._add_device(draft, router_port, name, carries=False)
         if self.router.ha is not None:
             port = self.router.ha.port
             self._add_device(draft, port, names.ha_name(port.port_id), carries=False)
@@ -363,9 +375,11 @@ class _Router:
         floating_ips = sorted(
             self.router.floating_ips, key=lambda item: int(ipaddress.ip_address(item.floating_ip_address))
         )
+        came_by = "" if self.floating is None else f" -i {self.qg}"
         for item in floating_ips:
-            dnat = f"-d {item.floating_ip_address}/32 -j DNAT --to-destination {item.fixed_ip_address}"
-            output.append(dnat)
+            dnat = f"-d {item.floating_ip_address}/32{came_by} -j DNAT --to-destination {item.fixed_ip_address}"
+            if not came_by:
+                output.append(dnat)
             prerouting.append(dnat)
             float_snat.append(
                 f"-s {item.fixed_ip_address}/32 -j SNAT --to-source {item.floating_ip_address} --random-fully"
@@ -376,8 +390,9 @@ class _Router:
         postrouting: list[str] = []
         snat = [f"-j {_PREFIX}float-snat"]
         if self.gateway is not None and self.gateway_ip4 is not None:
-            to_source = f"-j SNAT --to-source {self.gateway_ip4} --random-fully"
             postrouting.append(f"! -o {self.qg} -m conntrack ! --ctstate DNAT -j ACCEPT")
+        if self.gateway is not None and self.gateway_ip4 is not None and self.floating is None:
+            to_source = f"-j SNAT --to-source {self.gateway_ip4} --random-fully"
             snat.extend(self.scopes.untranslated())
             if self.gateway.enable_snat:
                 snat.append(f"-o {self.qg} {to_source}")

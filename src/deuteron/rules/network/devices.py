@@ -20,7 +20,7 @@ from deuteron.model.network.parts import FixedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow, SecurityGroupRow, SecurityGroupRuleRow
 from deuteron.model.scalars import Mac, NetworkId, PortId, ProjectId, SecurityGroupId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, promises, sight, trunk_ports
+from deuteron.rules.network import bindings, faults, local_floating, promises, sight, trunk_ports
 from deuteron.rules.network.kinds import change, find
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -98,6 +98,7 @@ def detach(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     nobody = {"device_id": "", "device_owner": "", "dns_name": ""}
     free = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **promises.release(tx, row), **nobody})
     trunk_ports.follow(tx, settings, free)
+    local_floating.settle_port(tx, settings, port_id)
     return free
 
 

@@ -4,7 +4,8 @@
     gateway     network:router_gateway                on the router's host
     beside it   network:router_centralized_snat       one for each interface, while there is a gateway
 
-What the gateway is for, addresses of floating IPs among it, is done on the router's host.
+What the gateway is for is done on the router's host, but for floating IPs that the hosts of their ports can translate
+(`local_floating`).
 
 Source: neutron/db/l3_dvr_db.py.
 """
@@ -27,7 +28,7 @@ from deuteron.model.network import (
 from deuteron.model.network.rows import PortRow, RouterRow
 from deuteron.model.scalars import NetworkId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, ports, router_hosts, spread
+from deuteron.rules.network import bindings, faults, local_floating, ports, router_hosts, spread
 from deuteron.rules.network.kinds import change, find
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -88,6 +89,7 @@ def settle(tx: Tx, settings: Settings, row: RouterRow, hosts: Sequence[str] = ()
     there = {host for port in interfaces for host in slots.hosts_of(tx, port["network_id"])}
     for host in sorted({*there, *hosts}):
         spread.follow(tx, host)
+    local_floating.settle_router(tx, settings, row)
     tx.changed("router", row["id"])
 
 
@@ -109,6 +111,7 @@ def follow(tx: Tx, settings: Settings, before: RouterRow, after: RouterRow) -> R
             ports.bind_port(tx, settings, port["id"], host)
     for each in hosts:
         spread.follow(tx, each)
+    local_floating.settle_router(tx, settings, after)
     tx.changed("router", after["id"])
     return after
 

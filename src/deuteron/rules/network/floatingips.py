@@ -19,7 +19,7 @@ from deuteron.model.network.parts import FixedIp, WantedIp
 from deuteron.model.network.rows import FloatingIpRow, PortRow
 from deuteron.model.scalars import FloatingIpId, Ip, NetworkId, PortId, ProjectId, RouterId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import faults, forwarded, ports, qos, quotas, sight
+from deuteron.rules.network import faults, forwarded, local_floating, ports, qos, quotas, sight
 from deuteron.rules.network.kinds import Kind, add, change, find, new_id, remove
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -95,7 +95,9 @@ def create_floatingip(tx: Tx, settings: Settings, caller: Caller, values: Values
     if policy_id is not None:
         slots.number_address(tx, floating_id)
     kept = {"floating_port_id": port["id"], "description": values["description"], "qos_policy_id": policy_id}
-    return add(tx, FLOATINGIP, {**new, **kept, **led})
+    made = add(tx, FLOATINGIP, {**new, **kept, **led})
+    local_floating.settle(tx, settings, made)
+    return made
 
 
 def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingIpRow, values: Values) -> FloatingIpRow:
@@ -127,7 +129,9 @@ def update_floatingip(tx: Tx, settings: Settings, caller: Caller, row: FloatingI
         values.update(led)
         for router_id in {row["router_id"], values["router_id"]} - {None}:
             tx.changed("router", router_id)
-    return change(tx, FLOATINGIP, row, values)
+    changed = change(tx, FLOATINGIP, row, values)
+    local_floating.settle(tx, settings, changed)
+    return changed
 
 
 def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: FloatingIpRow) -> None:
@@ -139,6 +143,7 @@ def delete_floatingip(tx: Tx, settings: Settings, caller: Caller | None, row: Fl
         raise _in_use(row)
     for forwarding in forwarded.of_floating(tx, [row["id"]]).get(row["id"], ()):
         remove(tx, PORT_FORWARDING, forwarding["id"])
+    local_floating.gone(tx, settings, row)
     if row["router_id"] is not None:
         tx.changed("router", row["router_id"])
     slots.free_address(tx, row["id"])

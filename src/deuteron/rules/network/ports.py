@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deuteron.model.caller import Caller
 from deuteron.model.network import (
+    AGENT_GATEWAY,
     DHCP,
     DISTRIBUTED_VIF,
     FLOATING,
@@ -27,8 +28,8 @@ from deuteron.model.network import (
     ROUTER_SNAT,
 )
 from deuteron.model.network.parts import FixedIp, WantedIp
-from deuteron.model.network.rows import NetworkRow, PortRow
-from deuteron.model.scalars import CLOUD, Ip, Mac, PortId, ProjectId, SecurityGroupId, SubnetId
+from deuteron.model.network.rows import PortRow
+from deuteron.model.scalars import CLOUD, Ip, PortId, ProjectId, SecurityGroupId, SubnetId
 from deuteron.model.settings import Settings
 from deuteron.rules.network import (
     addresses,
@@ -38,8 +39,10 @@ from deuteron.rules.network import (
     faults,
     forwarded,
     local_addresses,
+    local_floating,
     logged,
     macs,
+    new_ports,
     port_filters,
     port_security,
     promises,
@@ -83,7 +86,7 @@ def create_port(tx: Tx, settings: Settings, caller: Caller | None, values: Value
     qos.policy_for(tx, caller, values.get("qos_policy_id"))
     port_id = PortId(values.get("id") or new_id())
     mac = macs.free(tx, network["id"], values.get("mac_address"))
-    row = _defaults(values, network, port_id, project_id, owner, mac)
+    row = new_ports.defaults(values, network, port_id, project_id, owner, mac)
     row.update(dns.kept(settings, values))
     row["security_groups"] = port_security.groups_of_new(tx, caller, row, values)
     host: str = values.get("binding:host_id") or ""
@@ -160,11 +163,13 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     changed = change(tx, PORT, row, new)
     if trunk is not None:
         trunk_ports.follow(tx, settings, changed)
+    if host is not None or "device_owner" in new:
+        local_floating.settle_port(tx, settings, row["id"])
     if "security_groups" in new and new["security_groups"] != row["security_groups"]:
         tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == row["id"]))
         _join_groups(tx, row["id"], changed["security_groups"])
     if changed["fixed_ips"] != row["fixed_ips"]:
-        _free_floating(tx, changed, {item["ip_address"] for item in changed["fixed_ips"]})
+        _free_floating(tx, settings, changed, {item["ip_address"] for item in changed["fixed_ips"]})
         _tell_router(tx, changed)
     return changed
 
@@ -177,11 +182,11 @@ def delete_port(tx: Tx, settings: Settings, port_id: PortId) -> None:
     row = find(tx, PORT, port_id)
     if row is None:
         return
-    trunk_ports.gone(tx, port_id)
+    trunk_ports.gone(tx, settings, port_id)
     local_addresses.gone(tx, port_id)
     promises.release(tx, row)
     steps.goes(tx, settings, "port", port_id)
-    _free_floating(tx, row, set())
+    _free_floating(tx, settings, row, set())
     addresses.release(tx, port_id)
     places = slots.detach_port(tx, port_id)
     bindings.forget(tx, port_id)
@@ -204,7 +209,8 @@ def delete_by_user(tx: Tx, settings: Settings, caller: Caller, row: PortRow) -> 
 
 
 def serves(tx: Tx, row: PortRow) -> bool:
-    """Whether the port is the interface or the gateway of a router that is there, or holds a floating or local IP.
+    """Whether the port is the interface or the gateway of a router that is there, or holds or serves a floating IP, or
+    holds a local one.
 
     Its `device_owner` alone does not say so: on its own network a project may write any.
     """
@@ -213,6 +219,8 @@ def serves(tx: Tx, row: PortRow) -> bool:
         return tx.first(select(floatingips.c.id).where(floatingips.c.floating_port_id == row["id"])) is not None
     if owner == LOCAL_IP_OWNER:
         return local_addresses.are_held_by(tx, row["id"])
+    if owner == AGENT_GATEWAY:
+        return local_floating.serves(tx, row)
     if owner == ROUTER_GATEWAY:
         return bool(tx.scalar(select(routers.c.gateway_port_id).where(routers.c.id == device)) == row["id"])
     if owner not in (*ROUTER_INTERFACES, HA_PORT, ROUTER_SNAT):
@@ -237,6 +245,7 @@ def bind_port(tx: Tx, settings: Settings, port_id: PortId, host: str) -> PortRow
     new.update(bindings.bind(tx, settings, query.with_values(row, new), network, host, trunk))
     bound = change(tx, PORT, row, {**new, **promises.release(tx, row)})
     trunk_ports.follow(tx, settings, bound)
+    local_floating.settle_port(tx, settings, port_id)
     return bound
 
 
@@ -245,6 +254,7 @@ def unbind_port(tx: Tx, settings: Settings, port_id: PortId) -> PortRow:
     row = _existing(tx, port_id)
     row = change(tx, PORT, row, {**bindings.unbind(tx, port_id), **promises.release(tx, row)})
     trunk_ports.follow(tx, settings, row)
+    local_floating.settle_port(tx, settings, port_id)
     return row
 
 
@@ -296,41 +306,6 @@ def _refuse_to_take_from_the_cloud(tx: Tx, caller: Caller, row: PortRow, merged:
             f"Operation device owner update is not supported for device_owner {row['device_owner']} on port "
             f"{row['id']}.",
         )
-
-
-def _defaults(
-    values: Values, network: NetworkRow, port_id: PortId, project_id: ProjectId, owner: str, mac: Mac
-) -> Values:
-    secured = values.get("port_security_enabled")
-    if owner.startswith("network:"):
-        # Neutron trusts its own ports, whatever is asked: no filter between a router or DHCP and the network.
-        secured = False
-    elif secured is None:
-        secured = bool(network["port_security_enabled"])
-    return {
-        "id": port_id,
-        "name": values.get("name") or "",
-        "network_id": network["id"],
-        "project_id": project_id,
-        "mac_address": mac,
-        "admin_state_up": values.get("admin_state_up", True),
-        "device_id": values.get("device_id") or "",
-        "device_owner": owner,
-        "allowed_address_pairs": port_security.address_pairs(values.get("allowed_address_pairs"), mac),
-        "extra_dhcp_opts": dhcp_options.merged([], values.get("extra_dhcp_opts") or []),
-        "description": values.get("description") or "",
-        "binding:vnic_type": values.get("binding:vnic_type") or "normal",
-        "binding:profile": values.get("binding:profile") or {},
-        "port_security_enabled": secured,
-        "qos_policy_id": values.get("qos_policy_id"),
-        "device_profile": values.get("device_profile") or None,
-        "numa_affinity_policy": values.get("numa_affinity_policy"),
-        "dns_name": "",
-        "dns_domain": "",
-        "tags": sorted(values.get("tags") or ()),
-        **bindings.UNBOUND,
-        "status": values.get("status", "DOWN"),
-    }
 
 
 def _replace_addresses(
@@ -410,7 +385,7 @@ def _is_ipv4_among(tx: Tx, row: PortRow, items: Sequence[WantedIp]) -> bool:
     )
 
 
-def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
+def _free_floating(tx: Tx, settings: Settings, port: PortRow, left: Set[Ip]) -> None:
     """Take the port from what leads to an address it no longer has: floating IPs, their ports, and NDP proxies."""
     forwarded.release(tx, port["id"], left)
     proxied.release(tx, port["id"], left)
@@ -422,6 +397,7 @@ def _free_floating(tx: Tx, port: PortRow, left: Set[Ip]) -> None:
                 row,
                 {"port_id": None, "fixed_ip_address": None, "router_id": None, "status": "DOWN"},
             )
+            local_floating.gone(tx, settings, row)
             if row["router_id"] is not None:
                 tx.changed("router", row["router_id"])
 

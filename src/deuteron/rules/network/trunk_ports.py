@@ -25,7 +25,7 @@ from deuteron.model.network.parts import SubPort
 from deuteron.model.network.rows import PortRow, TrunkId, TrunkRow
 from deuteron.model.scalars import PortId
 from deuteron.model.settings import Settings
-from deuteron.rules.network import bindings, faults, routed
+from deuteron.rules.network import bindings, faults, local_floating, routed
 from deuteron.rules.network.kinds import change, find, remove
 from deuteron.store import query, slots
 from deuteron.store.database import Tx
@@ -108,11 +108,11 @@ def join(tx: Tx, trunk_id: TrunkId, parent_id: PortId, subports: Sequence[SubPor
     tx.run(_JOIN, rows)
 
 
-def leave(tx: Tx, port_ids: Iterable[PortId]) -> None:
+def leave(tx: Tx, settings: Settings, port_ids: Iterable[PortId]) -> None:
     """The ports are in no trunk; those that were bound with their parent are plugged nowhere."""
     for port_id in port_ids:
         tx.run(_LEAVE, {"port": port_id})
-        _unbind(tx, port_id)
+        _unbind(tx, settings, port_id)
 
 
 def refuse_deletion(tx: Tx, port_id: PortId) -> None:
@@ -135,7 +135,7 @@ def refuse_move(place: PortTrunk | None, port_id: PortId) -> None:
         )
 
 
-def gone(tx: Tx, port_id: PortId) -> None:
+def gone(tx: Tx, settings: Settings, port_id: PortId) -> None:
     """The port is being deleted, whatever it is for: its trunk goes with a parent, and goes on without a subport."""
     place = place_of(tx, port_id)
     if place is None:
@@ -145,7 +145,7 @@ def gone(tx: Tx, port_id: PortId) -> None:
     if trunk is None:
         return
     if place.segmentation_id == 0:
-        leave(tx, [each["port_id"] for each in trunk["sub_ports"]])
+        leave(tx, settings, [each["port_id"] for each in trunk["sub_ports"]])
         remove(tx, TRUNK, trunk["id"])
     else:
         left = [each for each in trunk["sub_ports"] if each["port_id"] != port_id]
@@ -162,7 +162,7 @@ def follow(tx: Tx, settings: Settings, parent: PortRow) -> None:
         return
     if parent["binding:vif_type"] in ("unbound", "binding_failed"):
         for each in trunk["sub_ports"]:
-            _unbind(tx, each["port_id"])
+            _unbind(tx, settings, each["port_id"])
         change(tx, TRUNK, trunk, {"status": "DOWN"})
         return
     is_bound = bind(tx, settings, trunk, parent["binding:host_id"], trunk["sub_ports"])
@@ -181,6 +181,7 @@ def bind(tx: Tx, settings: Settings, trunk: TrunkRow, host: str, subports: Seque
         new = {} if network["l2_adjacency"] else routed.on_host(tx, settings, network, row, host)
         bound = bindings.bind(tx, settings, query.with_values(row, new), network, host, place)
         changed = change(tx, PORT, row, {**new, **bound, "device_owner": SUBPORT_OWNER})
+        local_floating.settle_port(tx, settings, row["id"])
         is_bound = is_bound and changed["binding:vif_type"] != "binding_failed"
     return is_bound
 
@@ -262,7 +263,8 @@ def _subports_of(tx: Tx, parent_id: PortId) -> list[tuple[PortRow, PortTrunk]]:
     return found
 
 
-def _unbind(tx: Tx, port_id: PortId) -> None:
+def _unbind(tx: Tx, settings: Settings, port_id: PortId) -> None:
     row = find(tx, PORT, port_id)
     if row is not None and row["binding:host_id"]:
         change(tx, PORT, row, bindings.unbind(tx, port_id))
+        local_floating.settle_port(tx, settings, port_id)

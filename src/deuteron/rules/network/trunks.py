@@ -42,7 +42,7 @@ def create_trunk(tx: Tx, settings: Settings, caller: Caller, values: Values) -> 
     _refuse_twice(trunk_id, [], subports)
     row = add(tx, TRUNK, {**values, "id": trunk_id, "sub_ports": subports, "status": "DOWN"})
     trunk_ports.join(tx, row["id"], parent["id"], [])
-    _take(tx, row, subports)
+    _take(tx, settings, row, subports)
     return row
 
 
@@ -57,7 +57,7 @@ def delete_trunk(tx: Tx, settings: Settings, caller: Caller, row: TrunkRow) -> N
     parent = find(tx, PORT, row["port_id"])
     if parent is not None and parent["binding:host_id"]:
         raise faults.conflict("TrunkInUse", f"Trunk {row['id']} is currently in use.")
-    trunk_ports.leave(tx, [row["port_id"], *(each["port_id"] for each in row["sub_ports"])])
+    trunk_ports.leave(tx, settings, [row["port_id"], *(each["port_id"] for each in row["sub_ports"])])
     remove(tx, TRUNK, row["id"])
 
 
@@ -79,7 +79,7 @@ def add_subports(tx: Tx, settings: Settings, caller: Caller, row: TrunkRow, raw:
             f"Invalid data format for subports: with these {len(subports)} the trunk would have "
             f"{len(row['sub_ports']) + len(subports)}, at most {MAX_SUBPORTS} are accepted"
         )
-    _take(tx, row, subports)
+    _take(tx, settings, row, subports)
     is_plugged = bool(parent["binding:host_id"]) and parent["binding:vif_type"] != "binding_failed"
     if is_plugged and not trunk_ports.bind(tx, settings, row, parent["binding:host_id"], subports):
         return _with_subports(tx, row, [*row["sub_ports"], *subports], "ERROR")
@@ -94,7 +94,7 @@ def remove_subports(tx: Tx, settings: Settings, caller: Caller, row: TrunkRow, r
     for port_id in leaving:
         if port_id not in here:
             raise faults.missing("SubPortNotFound", f"SubPort {port_id} on trunk {row['id']} could not be found.")
-    trunk_ports.leave(tx, leaving)
+    trunk_ports.leave(tx, settings, leaving)
     left = [each for each in row["sub_ports"] if each["port_id"] not in leaving]
     return _with_subports(tx, row, left, "DOWN")
 
@@ -202,11 +202,11 @@ def _refuse_twice(trunk_id: str, here: Sequence[SubPort], more: Sequence[SubPort
         taken.add(each["segmentation_id"])
 
 
-def _take(tx: Tx, row: TrunkRow, subports: Sequence[SubPort]) -> None:
+def _take(tx: Tx, settings: Settings, row: TrunkRow, subports: Sequence[SubPort]) -> None:
     """Put the ports into the trunk. One that somebody bound by itself is plugged nowhere, until its parent is."""
     if not subports:
         return
-    trunk_ports.leave(tx, [each["port_id"] for each in subports])
+    trunk_ports.leave(tx, settings, [each["port_id"] for each in subports])
     trunk_ports.join(tx, row["id"], row["port_id"], subports)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from deuteron.model.intent import LINUX_BRIDGE, HostSettings, Plug, ServerPort
+from deuteron.net.bridge_rows import FDB_TABLE, GUARD_TABLE, FrameGuard
 from deuteron.net.kernel.driver import Driver
 from deuteron.net.kernel.fdb import FdbDriver
 from deuteron.net.kernel.guard import GuardDriver
@@ -20,7 +21,6 @@ from deuteron.net.plan import names
 from deuteron.net.plan.draft import Draft, Site
 from deuteron.net.plan.linuxbridge import plan_linuxbridge
 from deuteron.net.reconcile import port_concern
-from deuteron.net.rows import FDB_TABLE, GUARD_TABLE, FrameGuard
 
 _TABLES = (
     OwnTable(
