@@ -20,7 +20,7 @@ import msgspec
 from deuteron.api.main import build
 from deuteron.hub.whole import whole_intent
 from deuteron.model.intent import LINUX_BRIDGE, MECHANISM, FirewallDriver, HostSettings
-from deuteron.model.settings import External, HostEntry, Settings
+from deuteron.model.settings import External, HostEntry, NetworkOptions, Operator, Settings
 from deuteron.trace.catalog import COLLECTIONS, Catalog
 from deuteron.trace.ends import external_networks, prefixes
 from deuteron.trace.world import Machine, World, gathered
@@ -43,10 +43,11 @@ class Made:
 
 
 @asynccontextmanager
-async def cloud(folder: Path, firewall: Firewall) -> AsyncIterator[RandomCloud]:
+async def cloud(folder: Path, firewall: Firewall, *, is_distributed: bool = False) -> AsyncIterator[RandomCloud]:
     """An empty cloud with its external network, and agents that do what they are told.
 
-    With the firewall `linuxbridge`, the second host runs that mechanism.
+    With the firewall `linuxbridge`, the second host runs that mechanism. Where routers are distributed, no host may run
+    it.
     """
     settings = Settings(
         state_dir=str(folder),
@@ -59,7 +60,8 @@ async def cloud(folder: Path, firewall: Firewall) -> AsyncIterator[RandomCloud]:
             name: HostEntry(token=f"token-{name}", tunnel_ip=ip, bridge_mappings=MAPPINGS, **_runs(name, firewall))
             for name, ip in HOSTS.items()
         },
-        mechanism_drivers=(MECHANISM, LINUX_BRIDGE),
+        mechanism_drivers=(MECHANISM,) if is_distributed else (MECHANISM, LINUX_BRIDGE),
+        operator=Operator(network=NetworkOptions(router_distributed=is_distributed)),
         flat_networks=("public",),
         external=External("public", "172.24.4.0/24", "172.24.4.1", ("172.24.4.10", "172.24.4.250")),
     )

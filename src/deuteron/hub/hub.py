@@ -273,10 +273,15 @@ class Hub:
     async def _serve_segments(self, host: str) -> None:
         """Give segments their DHCP that nobody could serve before this host was connected to them, and floating IPs
         their way outside, which may be another with the wires that the host has now."""
-        await self._write(functools.partial(local_floating.settle_host, settings=self._settings, host=host))
         assert self._loop is not None  # it has a connection
         for network_id in await self._loop.run_in_executor(self._thread, self._unserved_on, host):
             await self._write(functools.partial(dhcp.serve_late, settings=self._settings, network_id=network_id))
+        if await self._loop.run_in_executor(self._thread, self._is_led_to, host):
+            await self._write(functools.partial(local_floating.settle_host, settings=self._settings, host=host))
+
+    def _is_led_to(self, host: str) -> bool:
+        with self._database.read() as tx:
+            return local_floating.lead_to(tx, host)
 
     def _unserved_on(self, host: str) -> list[NetworkId]:
         with self._database.read() as tx:

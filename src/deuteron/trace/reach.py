@@ -23,7 +23,7 @@ _INTERFACES = (
     "network:router_interface_distributed",
 )
 _GATEWAY, _DHCP = "network:router_gateway", "network:dhcp"
-_AGENT_GATEWAY = "network:floatingip_agent_gateway"
+_AGENT_GATEWAY, _SNAT = "network:floatingip_agent_gateway", "network:router_centralized_snat"
 _PROTOCOLS: Final = {
     "icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMP6, "ipv6-icmp": ICMP6, "sctp": SCTP,
 }  # fmt: skip
@@ -195,7 +195,7 @@ class _Reach:
         if not row["admin_state_up"]:
             raise _Stopped("port", str(row["id"]), "it is down")
         self._refuse_unbound(row)
-        if row["device_owner"] in (*_INTERFACES, _GATEWAY):
+        if row["device_owner"] in (*_INTERFACES, _GATEWAY, _SNAT):
             router = self._state.get("router", row["device_id"])
             if router is None or not router["admin_state_up"]:
                 raise _Stopped("router", str(row["device_id"]), "it is down")
@@ -246,8 +246,9 @@ class _Reach:
         """By the port of a host: to the router that has the floating IP, as if by its gateway."""
         given = self._state.floating_ip(packet.destination)
         assert given is not None  # by which it was found
+        if not (self._state.get("router", given["router_id"]) or {}).get("admin_state_up"):
+            raise _Stopped("router", str(given["router_id"]), "it is down")
         gateway = next(row for row in self._owned(_GATEWAY) if row["device_id"] == given["router_id"])
-        self._refuse_down(gateway)
         return self._route(gateway, packet)
 
     def _at_large(self, ports: Iterable[Row], address: str) -> Row | None:
@@ -435,19 +436,18 @@ class _Reach:
                     offer("::/0" if packet.is_six else "0.0.0.0/0", gateway, hop)
         if best is None:
             raise _Stopped("router", str(router["id"]), "it has no way there")
-        self._refuse_down(best[1])
+        self._refuse_down(self._leaves_by(best[1], packet))
         return best[1], best[2]
 
+    def _leaves_by(self, out: Row, packet: _Packet) -> Row:
+        """Instead of the gateway, the port outside of the host of who sends, where that translates its floating IP."""
+        mine = (row for row in self._state.all("floatingip") if row["router_id"] == out["device_id"] and row["port_id"])
+        given = next((row for row in mine if row["fixed_ip_address"] == packet.source), None)
+        return out if given is None or out["device_owner"] != _GATEWAY else self._answers_for(given) or out
+
     def _behind(self, ports: list[Row], address: str) -> Row | None:
-        return next(
-            (
-                row
-                for row in ports
-                for item in row["fixed_ips"]
-                if within(address, self._subnet(item["subnet_id"])["cidr"])
-            ),
-            None,
-        )
+        prefixes = ((row, self._subnet(item["subnet_id"])["cidr"]) for row in ports for item in row["fixed_ips"])
+        return next((row for row, prefix in prefixes if within(address, prefix)), None)
 
     def _scope(self, row: Row, packet: _Packet) -> str | None:
         there = self._state.get("network", row["network_id"]) or {}

@@ -39,7 +39,9 @@ SIX = {"id": "a6", "network_id": "a", "cidr": "fd00::/64", "gateway_ip": "fd00::
        "host_routes": [], "ipv6_ra_mode": None, "project_id": "p"}  # fmt: skip
 
 
-def state(*ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), **router: Any) -> Catalog:
+def state(
+    *ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), gateway_up: bool = True, **router: Any
+) -> Catalog:
     """Networks a and b with a router between, and an external one beyond it, where 172.24.4.20 leads to port 1."""
     networks = [{"id": id, "router:external": id == "ext", "admin_state_up": True} for id in ("a", "b", "ext")]
     cidrs = {"a": "10.0.0.0/24", "b": "10.1.0.0/24", "ext": "172.24.4.0/24"}
@@ -48,10 +50,13 @@ def state(*ports: dict[str, Any], rules: tuple[dict[str, Any], ...] = (), **rout
          "enable_dhcp": True, "host_routes": [], "ipv6_ra_mode": None, "project_id": "p"}
         for id, cidr in cidrs.items()
     ]  # fmt: skip
+    interface, plugged = "network:router_interface", {}
+    if router.get("distributed"):
+        interface, plugged = f"{interface}_distributed", {"binding:host_id": "", "binding:vif_type": "distributed"}
     owned = [
-        port("ra", "a", "10.0.0.1", "network:router_interface", device_id="r"),
-        port("rb", "b", "10.1.0.1", "network:router_interface", device_id="r"),
-        port("rg", "ext", "172.24.4.10", "network:router_gateway", device_id="r"),
+        port("ra", "a", "10.0.0.1", interface, device_id="r", **plugged),
+        port("rb", "b", "10.1.0.1", interface, device_id="r", **plugged),
+        port("rg", "ext", "172.24.4.10", "network:router_gateway", device_id="r", admin_state_up=gateway_up),
     ]
     info = {"enable_snat": True}
     groups = [{"id": "g", "security_group_rules": [rule("egress"), *rules]}]
@@ -148,3 +153,23 @@ def test_a_route_that_people_add_counts_before_that_the_router_is_on_the_network
     assert reachable(cloud, "1", "10.1.0.5").stopped_by == ("network", "a"), "nobody has the next hop"
     wider = state(ONE, TWO, rules=(rule("ingress"),), routes=[{"destination": "10.1.0.0/16", "nexthop": "10.0.0.9"}])
     assert reachable(wider, "1", "10.1.0.5").arrives
+
+
+AGENT = port("ag", "ext", "172.24.4.30", "network:floatingip_agent_gateway", device_id="agent")
+
+
+def test_a_distributed_router_routes_wherever_its_networks_are() -> None:
+    cloud = state(ONE, TWO, rules=(SSH,), distributed=True)
+    assert reachable(cloud, "1", "10.1.0.5", TCP, 22) == Reach(True, at="2")
+    assert reachable(cloud, OUTSIDE, "172.24.4.20", TCP, 22) == Reach(True, at="1")
+    assert reachable(cloud, "1", "8.8.8.8", TCP, 22) == Reach(True, at=OUTSIDE)
+
+
+def test_what_a_host_translates_itself_needs_no_gateway() -> None:
+    for agents, arrives in (((AGENT,), True), ((), False), (({**AGENT, "binding:host_id": "h2"},), False)):
+        cloud = state(ONE, TWO, *agents, rules=(SSH,), distributed=True, gateway_up=False)
+        assert reachable(cloud, OUTSIDE, "172.24.4.20", TCP, 22).arrives is arrives
+        assert reachable(cloud, "1", "8.8.8.8", TCP, 22).arrives is arrives
+        assert not reachable(cloud, "2", "8.8.8.8", TCP, 22).arrives
+    down = state(ONE, AGENT, rules=(SSH,), distributed=True, admin_state_up=False)
+    assert reachable(down, OUTSIDE, "172.24.4.20", TCP, 22).stopped_by == ("router", "r")

@@ -22,12 +22,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Select, bindparam, select
 
 from deuteron.model.errors import Conflict
 from deuteron.model.network import AGENT_GATEWAY, DVR_INTERFACE, FLOATINGIP, NETWORK, PORT, ROUTER
 from deuteron.model.network.rows import FloatingIpRow, PortRow, RouterRow
-from deuteron.model.scalars import CLOUD, NetworkId, PortId
+from deuteron.model.scalars import CLOUD, FloatingIpId, NetworkId, PortId
 from deuteron.model.settings import Settings
 from deuteron.rules.hosts import registry
 from deuteron.rules.network import addresses, bindings, forwarded, macs, new_ports, routed, steps
@@ -68,16 +68,21 @@ def settle_router(tx: Tx, settings: Settings, router: RouterRow) -> None:
 
 def settle_host(tx: Tx, settings: Settings, host: str) -> None:
     """The same of what leads to the ports of a host, which may have come to have other wires."""
-    theirs = (
-        select(floatingips.c.id)
-        .join(ports, ports.c.id == floatingips.c.port_id)
-        .join(routers, routers.c.id == floatingips.c.router_id)
-        .where(ports.c["binding:host_id"] == host, routers.c.distributed)
-    )
-    for floating_id in sorted(tx.scalars(theirs)):
+    for floating_id in sorted(tx.scalars(_leading_to(host))):
         floating = find(tx, FLOATINGIP, floating_id)
         if floating is not None:
             settle(tx, settings, floating)
+
+
+def lead_to(tx: Tx, host: str) -> bool:
+    """Whether floating IPs of distributed routers lead to ports of the host."""
+    return tx.first(_leading_to(host).limit(1)) is not None
+
+
+def _leading_to(host: str) -> Select[tuple[FloatingIpId]]:
+    joined = select(floatingips.c.id).join(ports, ports.c.id == floatingips.c.port_id)
+    joined = joined.join(routers, routers.c.id == floatingips.c.router_id)
+    return joined.where(ports.c["binding:host_id"] == host, routers.c.distributed)
 
 
 def gone(tx: Tx, settings: Settings, floating: FloatingIpRow) -> None:
