@@ -8,6 +8,7 @@ should arrive and everywhere else. `DEUTERON_CLOUD_SEED` plays one cloud again, 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import random
 import tempfile
@@ -200,7 +201,7 @@ def play(machines: Machines, made: Made, asked: list[Question], hops: Counter[st
             _ask(machines, again, _AGAIN_S, closely=True)
         wrong += [each.report for each in asked if not each.is_right]
         if hops is not None:
-            asked = sample(asked)
+            asked = sample([each for each in asked if not _has_many_owners(made, each)])
             found, counted = play_hops(machines, made, asked)
             wrong += found
             hops.update(counted)
@@ -221,6 +222,13 @@ def sample(asked: Sequence[Question]) -> list[Question]:
         mine = [each for each in asked if each.said.arrives is arrives]
         found += dice.sample(mine, min(len(mine), _MOST_PAIRS // 2))
     return found
+
+
+def _has_many_owners(made: Made, question: Question) -> bool:
+    """Whether any router of its network may answer at the destination (RFC 4291 section 2.6.1): a walk asks one."""
+    destination = ipaddress.ip_address(question.probe.destination)
+    subnets = (ipaddress.ip_network(str(row["cidr"])) for row in made.catalog.all("subnet"))
+    return destination.version == 6 and any(subnet.network_address == destination for subnet in subnets)
 
 
 def play_hops(machines: Machines, made: Made, asked: Sequence[Question]) -> tuple[list[str], Counter[str]]:
