@@ -13,6 +13,7 @@ from deuteron.model.intent import IntentPort
 from deuteron.net import bridge_rows, rows
 from deuteron.net.plan import names
 from deuteron.net.plan.addresses import allowed_macs
+from deuteron.net.plan.draft import is_of_network
 from deuteron.trace.hops import Dropped, Ending, Hop, Step
 from deuteron.trace.iptables import Ruling
 from deuteron.trace.packet import ADVERTISEMENT, Packet, is_multicast, within
@@ -198,7 +199,7 @@ def _passed(fabric: Fabric, machine: Machine, way: tuple[str, str, str], packet:
     def whose(ruling: Ruling, met: list[Ruling]) -> tuple[str, Direction]:
         """The sender's chain is asked before the receiver's."""
         passed = {each.chain for each in met if each.verdict == "RETURN"}
-        is_filtered = sender is not None and sender.port_security_enabled
+        is_filtered = sender is not None and sender.port_security_enabled and not is_of_network(sender)
         if sender is not None and is_filtered and names.port_chain("o", sender.id, "linuxbri") not in passed:
             return sender.id, "egress"
         assert receiver is not None  # only chains of the two drop

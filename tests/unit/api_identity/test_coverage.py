@@ -21,7 +21,6 @@ MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
         ("GET", "/OS-FEDERATION/mappings", None, 404),
     ),
     "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
-    "configuration of domains": (("GET", "/domains/default/config", None, 404),),
     "policies": (("GET", "/policies", None, 404),),
     "lists of revoked tokens": (("GET", "/OS-REVOKE/events", None, 404),),
 }
