@@ -52,16 +52,25 @@ class MetadataProxy:
         self._loop = loop
         self._api_socket = api_socket
         self._token = token
-        self._servers: dict[tuple[str, str, int], tuple[asyncio.Server, asyncio.Semaphore]] = {}
+        self._given: dict[tuple[str, str, int], socket.socket] = {}
+        """What is to be served now; a server that was still being made when its socket was taken back goes again."""
+        self._servers: dict[tuple[str, str, int], asyncio.Server] = {}
+        self._beginning: set[asyncio.Task[None]] = set()
 
     def opened(self, row: MetadataListener, listener: socket.socket) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._open(row, listener)))
+        self._loop.call_soon_threadsafe(self._begin, row, listener)
 
     def closed(self, row: MetadataListener) -> None:
         self._loop.call_soon_threadsafe(self._close, row)
 
-    async def _open(self, row: MetadataListener, listener: socket.socket) -> None:
+    def _begin(self, row: MetadataListener, listener: socket.socket) -> None:
         self._close(row)
+        self._given[row.key] = listener
+        task = self._loop.create_task(self._open(row, listener))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _open(self, row: MetadataListener, listener: socket.socket) -> None:
         places = asyncio.Semaphore(_MOST_CONNECTIONS)
         taken: Counter[str] = Counter()
 
@@ -80,12 +89,16 @@ class MetadataProxy:
                     del taken[peer]
 
         server = await asyncio.start_server(serve, sock=listener, limit=_HEAD_LIMIT_BYTES)
-        self._servers[row.key] = (server, places)
+        if self._given.get(row.key) is listener:
+            self._servers[row.key] = server
+        else:
+            server.close()
 
     def _close(self, row: MetadataListener) -> None:
+        self._given.pop(row.key, None)
         known = self._servers.pop(row.key, None)
         if known is not None:
-            known[0].close()
+            known.close()
 
     async def _serve(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 
-from deuteron.agent.metadata import Refused, request_to_api
+from deuteron.agent.metadata import MetadataProxy, Refused, request_to_api
 from deuteron.net.rows import MetadataListener
 
 LISTENER = MetadataListener("qdhcp-n", "169.254.169.254", 80, network_id="net-1")
@@ -98,3 +101,29 @@ def test_double_slashes_and_queries_survive_in_plain_form() -> None:
     assert _forwarded("GET //latest//meta-data/?a=../b HTTP/1.1")[0] == (
         "GET /internal/metadata/latest/meta-data/?a=../b HTTP/1.1"
     )
+
+
+def test_a_socket_that_is_taken_back_while_its_server_is_made_listens_no_longer() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+
+    async def told() -> None:
+        proxy = MetadataProxy(asyncio.get_running_loop(), "/nowhere", "token")
+        proxy.opened(LISTENER, listener)
+        proxy.closed(LISTENER)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+        again = socket.create_server(address)
+        proxy.opened(LISTENER, again)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        _, writer = await asyncio.open_connection(*address)
+        writer.close()
+        proxy.closed(LISTENER)
+        await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+    asyncio.run(asyncio.wait_for(told(), 30))
