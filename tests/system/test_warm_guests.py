@@ -77,7 +77,8 @@ def test_guests_that_go_on_from_one_machine_share_nothing() -> None:
             )
             began_s, said = answer
             assert len(said) == 2 + len(OWN), said
-            assert began_s - 2 <= int(said[0]) <= time.time() + 2, "it has the time of day"
+            # An emulated clock falls behind while its processor is wanted elsewhere; the machine is older than that.
+            assert began_s - 5 <= int(said[0]) <= time.time() + 2, "it has the time of day"
             assert said[1:4] == [server.name, address["OS-EXT-IPS-MAC:mac_addr"], f"{address['addr']}/24"]
             seen[server.name] = said[2:]
         for place, name in enumerate(OWN):
