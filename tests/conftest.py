@@ -28,7 +28,13 @@ os.environ["PATH"] = os.pathsep.join(
 
 _HERE = Path(__file__).parent
 _OF_A_SERVER = ("test_postgresql.py", "test_database.py")
-_LONG = ("chaos", "fuzz", "tempest")
+_LONG = ("chaos", "clients", "fuzz", "hostile", "tempest", "unhappy")
+_WITH_ALL_BUT = {
+    ("system",): ("test_demo.py", "test_guests.py", "test_life_of_a_cloud.py", "test_nothing_is_left.py",
+                  "test_ready.py", "test_restart.py"),
+    ("kernel", "compute"): (),
+}  # fmt: skip
+"""Folders of clouds and guests, and the files of them that every run has."""
 _ORACLE = ("test_oracle.py", "test_beside.py")
 _PLUGIN = ("test_plugin.py", "test_more.py")
 _FIRST = ("chaos", "hostile", "fuzz", "tempest", "system", "unhappy", "clients", "kernel", "cli", "property")
@@ -153,13 +159,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_named = config.args_source is pytest.Config.ArgsSource.ARGS
     for item in items:
-        if item.path.relative_to(_HERE).parts[0] in _LONG:
+        if _is_long(item.path.relative_to(_HERE).parts):
             item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: _place(item.path.relative_to(_HERE).parts))
     if not is_named and not config.getoption("--all"):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def _is_long(parts: tuple[str, ...]) -> bool:
+    short = _WITH_ALL_BUT.get(parts[:-1])
+    return parts[0] in _LONG or (short is not None and parts[-1] not in short)
 
 
 def _place(parts: tuple[str, ...]) -> int:
