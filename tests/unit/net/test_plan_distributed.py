@@ -248,6 +248,7 @@ def test_two_routers_share_the_namespace_and_the_last_takes_it_along() -> None:
 
 
 def test_a_router_that_is_down_has_no_pair() -> None:
+    assert any(row.name == FPR for row in with_floating().links)
     made = with_floating(admin_state_up=False)
     assert not any(row.name.startswith(("rfp-", "fpr-")) for row in made.links)
     assert not any(row.name.startswith("fip-") for row in made.namespaces)
@@ -255,5 +256,6 @@ def test_a_router_that_is_down_has_no_pair() -> None:
 
 def test_nothing_of_it_is_planned_before_the_host_has_its_port() -> None:
     made = planned(LEFT, RIGHT, EXT, QR_LEFT, QR_RIGHT, GUEST, translating())
+    assert any(row.table == 16 for row in with_floating().rules)
     assert not any(row.name.startswith(("rfp-", "fpr-", "fg-")) for row in made.links)
     assert not any(row.table == 16 for row in made.rules)
