@@ -1,7 +1,7 @@
-"""Users who come over a WebSocket: from which page, how many at a time, and how one is sent away.
+"""Users who stay on a connection: from which page, how many at a time, and how one is sent away.
 
-What each may send is `websockets`'. Pages of other origins are let in nowhere: a browser says the origin, and it has
-to be the host that it speaks to.
+What each may send over a WebSocket is `websockets`'. Pages of other origins are let in nowhere: a browser says the
+origin, and it has to be the host that it speaks to.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ class Scribe:
     def begin(self) -> None:
         """Have files, so that dnsmasq can start: those of last time, or the names that are known without the API."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        # The names come last: once they are there, dnsmasq is started.
         for name, text in reversed(files(Neighbourhood(), self._records).items()):
             if not (self._folder / name).exists():
                 self._write(name, text)

@@ -22,13 +22,13 @@ import asyncio
 import contextlib
 import ssl
 import struct
-from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import structlog
 
+from deuteron.api.visitors import Places
 from deuteron.hub.hub import Scope
 from deuteron.model.settings import Settings, VncOptions
 
@@ -85,20 +85,16 @@ class Viewers:
         self._context = context
         self._tls_s = tls_s
         self._token_s = token_s
-        self._unproven: Counter[str] = Counter()
+        self._unproven = Places(MOST_UNPROVEN, MOST_UNPROVEN_OF_ADDRESS)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername") or ("", 0)
         name = str(peer[0])
         try:
-            if self._unproven.total() >= MOST_UNPROVEN or self._unproven[name] >= MOST_UNPROVEN_OF_ADDRESS:
+            if not self._unproven.has_room(name):
                 return
-            self._unproven[name] += 1
-            try:
+            with self._unproven.held(name):
                 token = await self._proven(reader, writer)
-            finally:
-                self._unproven[name] -= 1
-                self._unproven += Counter()  # forgets those that are 0
             viewer = _Viewer(reader, writer)
             query = urlencode({"token": token}).encode()
             scope: Scope = {
