@@ -96,10 +96,10 @@ class Fabric:
         machine = self.world.machines[stack.host]
         if not machine.is_running:
             return [Dropped(step, "host", stack.host, packet, device.port_id, "egress", stack=stack.name)]
-        pair = machine.paired.get((stack.name, device.name)) if stack.sort == "namespace" else None
+        pair = machine.host_ends.get((stack.name, device.name)) if stack.sort == "namespace" else None
         if pair is not None:
             return linuxbridge.from_namespace(self, machine, pair, packet, step)
-        far = machine.pairs.get((stack.name, device.name)) if stack.sort == "namespace" else None
+        far = machine.far_ends.get((stack.name, device.name)) if stack.sort == "namespace" else None
         if far is not None:
             other = self.namespace(machine, far[0])
             return self._deliver(other, other.devices[far[1]], packet, step) if far[1] in other.devices else []

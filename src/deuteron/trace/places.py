@@ -88,7 +88,7 @@ def _devices(machine: Machine, catalog: Catalog, own: set[str], near: set[str]) 
             elif row.type == "system":
                 yield Place(machine.name, "", row.name, about, is_own)
         tap = names.tap_name(below)
-        for (namespace, name), pair in sorted(machine.paired.items()):
+        for (namespace, name), pair in sorted(machine.host_ends.items()):
             if pair.name == tap:
                 yield Place(machine.name, namespace, name, about, is_own)
         if names.qvo_name(below) in machine.ports or (rows.HOST, tap) in machine.links:

@@ -132,18 +132,18 @@ class Machine:
                 port_id = dict(port.external_ids).get("iface-id")
                 found[port.namespace].append(Inner(port.name, port_id, port.mtu_request))
         of_tap = {names.tap_name(id): id for id in self.intent.ports}
-        for (namespace, name), link in self.paired.items():
+        for (namespace, name), link in self.host_ends.items():
             found[namespace].append(Inner(name, of_tap.get(link.name), link.mtu_bytes))
         return found
 
     @cached_property
-    def paired(self) -> dict[tuple[str, str], rows.Link]:
+    def host_ends(self) -> dict[tuple[str, str], rows.Link]:
         """The ends on the host of pairs into namespaces, by the namespace and the name of the end there."""
         near = (link for link in self.plan.links if link.namespace == rows.HOST)
         return {link.peer_key: link for link in near if link.peer_namespace is not None and link.peer_key is not None}
 
     @cached_property
-    def pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
+    def far_ends(self) -> dict[tuple[str, str], tuple[str, str]]:
         """The far end of each end of pairs between namespaces, by namespace and device."""
         near = (link for link in self.plan.links if link.namespace != rows.HOST and link.peer_namespace is not None)
         found = {link.key: link.peer_key for link in near if link.peer_key is not None}
@@ -153,7 +153,7 @@ class Machine:
     def ends(self) -> dict[str, list[str]]:
         """The ends of pairs between namespaces that a namespace has; those that are planned."""
         found: dict[str, list[str]] = defaultdict(list)
-        for namespace, name in sorted(self.pairs):
+        for namespace, name in sorted(self.far_ends):
             if (namespace, name) in self.links:
                 found[namespace].append(name)
         return found

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, func, select
 
 from deuteron.model.caller import Caller
 from deuteron.model.errors import Conflict, Forbidden
-from deuteron.model.intent import LINUX_BRIDGE
+from deuteron.model.intent import LINUX_BRIDGE, MECHANISM
 from deuteron.model.network import (
     BANDWIDTH_LIMIT_RULE,
     COMPUTE_PREFIX,
@@ -161,7 +161,8 @@ def refuse_for_address(settings: Settings, policy_id: str | None) -> None:
         raise faults.conflict(
             "QosRuleNotSupported",
             f"QoS policy {policy_id} is not supported by floating IPs and gateways here: routers may be on host "
-            f"{unfit[0]}, which runs {LINUX_BRIDGE} and limits nothing.",
+            f"{unfit[0]}, which runs {LINUX_BRIDGE} and limits nothing. Ask without a policy, or run "
+            f"{MECHANISM} there.",
         )
 
 
