@@ -12,6 +12,7 @@ from tests.browser import Browser
 from tests.clouds import Cloud
 
 AXE = (Path(__file__).with_name("axe") / "axe.min.js").read_text()
+CURRENT = "return document.querySelector('nav a[aria-current=page]')?.textContent"
 WHOLE = "Boolean(document.querySelector('.panel:not([aria-busy])')?.firstChild)"
 
 
@@ -37,7 +38,9 @@ def log_in(cloud: Cloud, browser: Browser, who: str = "demo", password: str | No
 
 
 def open_page(browser: Browser, name: str) -> None:
+    """One of the navigation."""
     browser.press(name, "link")
+    browser.until(f"the page {name}", lambda: browser.script(CURRENT) == name)
     settled(browser)
 
 

@@ -22,7 +22,7 @@ pytestmark = [needs.needs_program("chromium", "chromedriver"), pytest.mark.long]
 TRICK = '<img src=x onerror="window.owned=1">'
 MANY = 200
 ASKED = "return performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/counters')).length"
-PROJECT = "return document.querySelector('header select')?.selectedOptions[0]?.textContent"
+PROJECT = "return JSON.parse(sessionStorage.getItem('deuteron.session')).project.name"
 LAYOUT = """
   const done = arguments[arguments.length - 1];
   const modules = ["layout", "drawing"].map((name) => import(`/dashboard/${name}.js`));

@@ -66,9 +66,11 @@ function navigation() {
 function projectChoice() {
   const id = freshId("project");
   const select = h("select", { id, onchange: async () => {
+    const before = location.hash;
     try {
       await session.change(select.value);
-      location.hash = "#/overview";
+      // What is shown may not be of this project; but who went to another page meanwhile stays there.
+      if (location.hash === before) location.hash = "#/overview";
     } catch (error) {
       session.forget(error.message);
     }

@@ -470,7 +470,8 @@ def test_a_volume_becomes_an_image_by_its_host(tmp_path: Path) -> None:
             agent.obedient = False
             again = (await demo.post(f"{path}/action", ask))["os-volume_upload_image"]["image_id"]
             agent.faults[again] = ("cannot be read", "")
-            await agent.until(lambda: any(getattr(each, "upload", None) for each in agent.objects.values()))
+            uploads = lambda: [each.upload for each in agent.objects.values() if isinstance(each, IntentVolume)]  # noqa: E731
+            await agent.until(lambda: any(each is not None and each.image_id == again for each in uploads()))
             await agent.report()
             await demo.until(path, status("available"))
             (message,) = (await demo.get("/messages"))["messages"]
