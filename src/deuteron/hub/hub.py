@@ -430,8 +430,12 @@ class Hub:
     async def _reap(self) -> None:
         """Close silent connections, and do without hosts that are gone."""
         while True:
+            woken = self._now() + REAP_S
             await asyncio.sleep(REAP_S)
+            late = self._now() - woken
             for link in list(self._links.values()):
+                if late > REAP_S:  # this process stood still: what came meanwhile waits to be read
+                    link.heard_at += late
                 if self._now() - link.heard_at > registry.ALIVE_S:
                     log.warning("host fell silent", host=link.host, silent_s=round(self._now() - link.heard_at, 1))
                     await self._close(link, _CLOSE_SILENT)

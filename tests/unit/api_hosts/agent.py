@@ -104,7 +104,7 @@ class FakeAgent:
         self._reported: dict[tuple[str, str], Any] = {}
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self.beating: asyncio.Task[None] | None = None
 
     async def connect(self, *, hello: bool = True) -> FakeAgent:
         scope = {
@@ -117,7 +117,7 @@ class FakeAgent:
         self._task = asyncio.create_task(self.cloud.hub.websocket(scope, self._to_hub.get, self._take))
         if hello:
             await self.say(self.hello)
-            self._beating = asyncio.create_task(self._beat())
+            self.beating = asyncio.create_task(self._beat())
             await self.until(lambda: self.revision >= 0)
         else:
             await self.until(lambda: self.accepted or self.closed is not None)
@@ -133,8 +133,8 @@ class FakeAgent:
             await self.say(Answer(0))
 
     async def leave(self) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
+        if self.beating is not None:
+            self.beating.cancel()
         await self._to_hub.put({"type": "websocket.disconnect", "code": 1006})
         if self._task is not None:
             await self._task

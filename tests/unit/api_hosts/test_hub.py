@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import select, update
 
 from deuteron.agent.intents import keys
 from deuteron.api.parts import Parts
+from deuteron.hub import hub as hubs
 from deuteron.hub.hub import Hub
 from deuteron.model.errors import Unavailable
 from deuteron.model.intent import Answer, Change, Heartbeat, PortReport, Report, ServerReport, Snapshot
@@ -23,6 +25,7 @@ from deuteron.store.database import KEPT_REVISIONS, Tx
 from deuteron.store.hosts_tables import hosts
 from deuteron.store.network_tables import ports
 from tests.stores import open_database
+from tests.unit.api_hosts import agent as agents
 from tests.unit.api_hosts.agent import FakeAgent
 from tests.unit.api_hosts.rows import Rows, settings
 from tests.unit.api_hosts.test_views import seed, whole
@@ -157,6 +160,29 @@ def test_a_host_is_alive_while_it_is_heard_and_connected(tmp_path: Path) -> None
             assert alive() == ["h1"]
             await agent.leave()
             await until("the host is alive no more", lambda: alive() == [])
+
+    run(test())
+
+
+def test_hosts_stay_connected_while_the_api_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they say then waits to be read; only one that says nothing afterwards is silent."""
+    monkeypatch.setattr(hubs, "REAP_S", 0.1)
+    monkeypatch.setattr(registry, "ALIVE_S", 1.0)
+    monkeypatch.setattr(agents, "_BEAT_S", 0.2)
+
+    async def test() -> None:
+        async with running(tmp_path) as cloud:
+            talks = await FakeAgent(cloud, "h1").connect()
+            silent = await FakeAgent(cloud, "h2").connect()
+            for _ in range(3):
+                time.sleep(1.5)  # the loop's: it is what stands still
+                await asyncio.sleep(0.3)
+                assert talks.closed is None and silent.closed is None
+            assert silent.beating is not None
+            silent.beating.cancel()
+            await silent.until(lambda: silent.closed is not None)
+            assert talks.closed is None
+            await talks.leave()
 
     run(test())
 
