@@ -167,6 +167,7 @@ _ACTIONS: list[Any] = [
     {"removeFixedIp": {"address": "10.0.0.2"}},
     {"os-getVNCConsole": {"type": "novnc"}},
     {"injectNetworkInfo": None},
+    {"trigger_crash_dump": None},
 ]
 _USER = {
     "name": "$unique",

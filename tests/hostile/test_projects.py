@@ -351,7 +351,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"confirmResize": None}, {"revertResize": None}, {"rescue": None}, {"unrescue": None},
     {"evacuate": {}}, {"migrate": None},
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
-    {"shelve": None}, {"shelveOffload": None}, {"unshelve": None},
+    {"shelve": None}, {"shelveOffload": None}, {"unshelve": None}, {"trigger_crash_dump": None},
 )  # fmt: skip
 
 
@@ -534,7 +534,7 @@ def attacks_on(ids: dict[str, str], image_id: str) -> Iterator[Attack]:
     for part in ("metadata", "metadata/{key}", "tags", "tags/{tag}", "ips", "ips/{network}", "os-security-groups",
                  "os-interface", "os-interface/{port}", "os-volume_attachments",
                  "os-volume_attachments/{volume}", "os-server-password", "os-instance-actions",
-                 "os-instance-actions/{request}", "shares", "shares/{share}"):  # fmt: skip
+                 "os-instance-actions/{request}", "shares", "shares/{share}", "topology"):  # fmt: skip
         yield Attack("GET", f"{base}/{part}", at=server)
     for method in ("POST", "PUT"):
         yield Attack(method, f"{base}/metadata", {"metadata": {"k": "mine"}}, server)

@@ -259,6 +259,8 @@ COMPUTE = {
         "unit/api_compute/test_bodies.py::test_an_administrator_has_interfaces_told_anew_and_finds_them_so: "
         "injectNetworkInfo"
     ),
+    "crash dumps (an NMI to the guest, from 2.17)": "unit/api_compute/test_guests.py::"
+    "test_a_guest_is_interrupted_and_the_action_says_what_came_of_it: trigger_crash_dump",
     "console log": SERVERS + "what it said while it booted: os-getConsoleOutput",
     "interfaces, security groups": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
     "images and backups": "unit/api_compute/test_snapshots.py::"
@@ -323,6 +325,8 @@ COMPUTE = {
     "test_each_event_has_its_code_and_one_takes_an_interface_away: os-server-external-events",
     "`os-instance_usage_audit_log` (no host has noted anything)": "unit/api_compute/test_diagnostics.py::"
     "test_no_host_has_noted_what_servers_used: os-instance_usage_audit_log",
+    "the NUMA nodes of a guest (`topology`, from 2.78)": "unit/api_compute/test_topology.py::"
+    "test_a_guest_s_nodes_are_shown_and_to_administrators_where_they_are: topology",
     "instance actions (servers that are gone stay known to lists, actions and usage for 30 days)": (
         SERVERS + "its actions stay known: os-instance-actions"
     ),

@@ -22,6 +22,7 @@ import click
 import msgspec
 import structlog
 
+from deuteron.agent import guests
 from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.consoles import PREFIX as OF_CONSOLES
 from deuteron.agent.consoles import Consoles
@@ -30,7 +31,7 @@ from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
 from deuteron.agent.volumes import Exports, NoVolumes, open_volumes, unmanaged
 from deuteron.agent.worker import Pass, Worker
-from deuteron.compute import ComputeDriver, ConsoleUnavailable, HostUse, NoHypervisor, NotRunning, open_compute
+from deuteron.compute import ComputeDriver, HostUse, NoHypervisor, open_compute
 from deuteron.model import logs
 from deuteron.model.counters import Counter, CounterQuestion
 from deuteron.model.intent import (
@@ -339,17 +340,10 @@ class Agent:
             lacking = self._volumes.pending() if self._volumes is not None else ()
             found += [Difference("volume", "differs", words, reason) for words, reason in lacking]
             return "\n".join(msgspec.json.encode(difference).decode() for difference in found)
-        if question.what == "console_log":
-            if self._compute is None:
-                raise ConsoleUnavailable(f"host {self._settings.host} runs no servers")
-            return await asyncio.to_thread(self._compute.console_log, question.id, question.argument)
+        if question.what in guests.OF_GUESTS:
+            return await guests.answer(self._compute, self._settings.host, question)
         if question.what.startswith(OF_CONSOLES):
             return await self._consoles.answer(question)
-        if question.what == "diagnostics":
-            if self._compute is None:
-                raise NotRunning(f"host {self._settings.host} runs no servers")
-            figures = await asyncio.to_thread(self._compute.diagnostics, question.id)
-            return msgspec.json.encode(figures).decode()
         if question.what == "unmanaged":
             if self._volumes is None:
                 raise NoVolumes(f"host {self._settings.host} keeps no volumes")

@@ -137,6 +137,13 @@ class ComputeDriver(Protocol):
         """
         ...
 
+    def inject_nmi(self, server_id: str) -> None:
+        """Interrupt the guest so that it cannot but notice, on each of its processors; what it does then is its own.
+
+        Raises: NotRunning.
+        """
+        ...
+
     def quiet(self, volume_id: str) -> AbstractContextManager[None]:
         """While it lasts, the server that has the volume writes nothing to it: it stands still, or stays off.
 

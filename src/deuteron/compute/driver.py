@@ -34,8 +34,8 @@ import structlog
 from deuteron.compute import consoles
 from deuteron.compute import domain as domains
 from deuteron.compute.config_drive import ConfigDrives
-from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, NotRunning, VolumeSource
-from deuteron.compute.figures import figures_of
+from deuteron.compute.contract import ConsoleUnavailable, HostFacts, HostUse, VolumeSource
+from deuteron.compute.guests import Guests
 from deuteron.compute.images import ImageCache, InstanceFiles, images_of
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, details_of, is_away
 from deuteron.compute.operations import Operations
@@ -125,6 +125,7 @@ class LibvirtCompute:
         self._servers: dict[str, _Server] = {}
         self._is_synced = False
         self._libvirtd = Libvirtd(self._options.uri)
+        self._guests = Guests(self._libvirtd, settings.host, facts.virt_type)
         self._pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="compute")
         self._closing = threading.Event()
         self._operations = Operations(
@@ -232,14 +233,10 @@ class LibvirtCompute:
         return consoles.connect(self._libvirtd, server_id, kind)
 
     def diagnostics(self, server_id: str) -> GuestFigures:
-        try:
-            dom = self._libvirtd.find(server_id)
-            found = None if dom is None else figures_of(dom, self._facts.virt_type)
-        except libvirt.libvirtError as error:
-            raise NotRunning(f"server {server_id} cannot be looked at on host {self._host}: {error}") from error
-        if found is None:
-            raise NotRunning(f"server {server_id} does not run on host {self._host}")
-        return found
+        return self._guests.diagnostics(server_id)
+
+    def inject_nmi(self, server_id: str) -> None:
+        self._guests.inject_nmi(server_id)
 
     @contextmanager
     def quiet(self, volume_id: str) -> Iterator[None]:

@@ -128,6 +128,9 @@ class SimulatedCompute:
     def diagnostics(self, server_id: str) -> GuestFigures:
         raise NotRunning("this cloud runs without a data plane, so no guest runs that could be looked at")
 
+    def inject_nmi(self, server_id: str) -> None:
+        raise NotRunning("this cloud runs without a data plane, so no guest runs that could be interrupted")
+
     def quiet(self, volume_id: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -1174,6 +1174,7 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
 
     console_log          argument: lines, -1 for all
     diagnostics          answered with `GuestFigures`
+    inject_nmi           let the guest have an NMI
     console_vnc, console_spice, console_serial
                          argument: the number of the stream to bring the console to, -1 to say only whether it is there;
                          answered with a `ConsoleState`

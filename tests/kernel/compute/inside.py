@@ -106,6 +106,9 @@ def test_a_server_boots_gets_its_address_and_key_and_answers_ssh(world: World, c
     figures = compute.diagnostics(server.id)
     assert figures.memory_kib == server.memory_mib * 1024 and figures.cpu_times_ns[0] > 0
     assert [nic.mac_address for nic in figures.nics] == [port.mac_address for port in server.ports]
+    compute.inject_nmi(server.id)
+    said_of_it = "NMI received for unknown reason"
+    wait_until("the guest noticed", lambda: said_of_it in compute.console_log(server.id), 20, lambda: console)
     assert figures.disks[0].device == "vda" and figures.disks[0].read_bytes > 0 and figures.nics[0].rx_packets > 0
 
 
@@ -224,6 +227,8 @@ def wait_for_warm(world: World) -> Path:
 
 def test_a_guest_shows_a_screen_and_a_terminal_and_hears_keys(world: World, compute: LibvirtCompute) -> None:
     server = world.server()
+    with pytest.raises(NotRunning):
+        compute.inject_nmi(server.id)
     with pytest.raises(NotRunning):
         compute.open_console(server.id, "vnc")
     want(compute, server)

@@ -815,6 +815,8 @@ def _compute() -> Iterator[tuple[str, Line]]:
     yield f"DELETE {live}/{{live_migration}}", Line("servers:migrations:delete")
     yield f"POST {live}/{{live_migration}}/action", Line("servers:migrations:force_complete", {"force_complete": None})
     yield f"GET {one}/diagnostics", Line("os-server-diagnostics")
+    placed = {"openstack-api-version": "compute 2.78"}
+    yield f"GET {one}/topology", Line("compute:server:topology:index", headers=placed)
     yield f"GET {one}/os-server-password", Line("os-server-password:show")
     yield f"DELETE {one}/os-server-password", Line("os-server-password:clear")
     yield f"GET {one}/os-instance-actions", Line("os-instance-actions:list")

@@ -18,7 +18,9 @@ _MANAGER: Final = "rule:admin_only or (role:manager and project_id:%(project_id)
 _ANYONE: Final = "@"
 _P: Final = "os_compute_api:"
 CACHE_IMAGES: Final = "compute:aggregates:images"
-"""The one rule that Nova calls otherwise."""
+TOPOLOGY: Final = "compute:server:topology"
+_OTHER: Final = "compute:"
+"""How the few rules begin that Nova calls otherwise."""
 
 POLICIES: Final[dict[str, str]] = {
     f"{_P}servers:index": _READ,
@@ -52,6 +54,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}servers:rebuild": _WRITE,
     f"{_P}servers:start": _WRITE,
     f"{_P}servers:stop": _WRITE,
+    f"{_P}servers:trigger_crash_dump": _WRITE,
     f"{_P}os-pause-server:pause": _WRITE,
     f"{_P}os-pause-server:unpause": _WRITE,
     f"{_P}os-suspend-server:suspend": _WRITE,
@@ -96,6 +99,8 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}os-instance-actions:show": _READ,
     f"{_P}os-instance-actions:events": _ADMIN,
     f"{_P}os-server-diagnostics": _ADMIN,
+    f"{TOPOLOGY}:index": _READ,
+    f"{TOPOLOGY}:host:index": _ADMIN,
     f"{_P}os-server-password:show": _READ,
     f"{_P}os-server-password:clear": _WRITE,
     f"{_P}os-server-external-events:create": "role:service or rule:admin_only",
@@ -211,7 +216,7 @@ POLICIES: Final[dict[str, str]] = {
 def require(call: Call, rule: str, **target: Any) -> None:
     """Raises: Forbidden in Nova's words. `rule` is given without its prefix."""
     if not allowed(call, rule, **target):
-        raise disallowed(_P + rule)
+        raise disallowed(_whole(rule))
 
 
 def disallowed(rule: str) -> Forbidden:
@@ -223,7 +228,11 @@ def allowed(call: Call, rule: str, **target: Any) -> bool:
     """Whether the caller may; without a target, in the caller's own project."""
     if not target:
         target = {"project_id": call.caller.project_id, "user_id": call.caller.user_id}
-    return call.policy.check(call.caller, _P + rule, target)
+    return call.policy.check(call.caller, _whole(rule), target)
+
+
+def _whole(rule: str) -> str:
+    return rule if rule.startswith(_OTHER) else _P + rule
 
 
 def server_for(call: Call, tx: Tx, rule: str, server_id: str | None = None) -> ServerRow:
@@ -238,7 +247,7 @@ def _for_caller(call: Call, rule: str, row: ServerRow) -> ServerRow:
     if not allowed(call, rule, project_id=row.project_id, user_id=row.user_id):
         if row.project_id != call.caller.project_id:
             raise no_server(row.id)
-        raise disallowed(_P + rule)
+        raise disallowed(_whole(rule))
     return row
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.compute import access, consoles, drives, fixed_ips, floating_ips, shapes, views
+from deuteron.api.compute import access, consoles, drives, fixed_ips, floating_ips, guests, shapes, views
 from deuteron.api.compute.bodies import Body
 from deuteron.api.compute.servers import MAX_USER_DATA, flavor_reference, hostname
 from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -43,6 +43,8 @@ async def act(call: Call) -> Reply:
     shapes.check_action(name, argument, call.version)
     if name == "os-getConsoleOutput":
         return await _console(call, argument)
+    if name in guests.ACTIONS:
+        return await guests.ACTIONS[name](call, argument)
     if name in consoles.OLD_ACTIONS:
         return await consoles.act(call, name, argument)
     action = ACTIONS.get(name)
@@ -421,6 +423,5 @@ _RULES: Final = {
 }
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "changePassword": ("Setting a password from outside", "Use a key pair."),
-    "trigger_crash_dump": ("A crash dump", ""),
 }
 """Actions of Nova that this cloud refuses by name: what it is, and what to do instead."""

@@ -92,8 +92,7 @@ def cache_images(call: Call, tx: Tx) -> Reply:
     raw = call.json()
     body = shapes.check(Body("", raw), shapes.AGGREGATE_IMAGES, call.version)
     ids = _image_ids(body.raw["cache"])
-    if not call.policy.check(call.caller, access.CACHE_IMAGES, {}):
-        raise access.disallowed(access.CACHE_IMAGES)
+    access.require(call, access.CACHE_IMAGES)
     number = _number(call)
     if len(set(ids)) != len(ids):
         raise BadRequest("Duplicate images in request", type="HTTPBadRequest")

@@ -43,6 +43,7 @@ EVENTS = {
     "revertResize": "compute_revert_resize",
     "createImage": "compute_snapshot_instance",
     "createBackup": "compute_backup_instance",
+    "trigger_crash_dump": "compute_trigger_crash_dump",
 }
 """Nova's name for the step that a host carries out."""
 
@@ -87,7 +88,19 @@ def finish(tx: Tx, server_id: str, failure: str | None = None) -> None:
     row = tx.first(
         select(actions).where(actions.c["server_id"] == server_id).order_by(actions.c["start_time"].desc()).limit(1)
     )
-    if row is None or all(event["finish_time"] is not None for event in row.events):
+    if row is not None:
+        _end(tx, row, failure)
+
+
+def finish_request(tx: Tx, server_id: str, request_id: str, failure: str | None = None) -> None:
+    """As `finish`, for what one request asked, whatever was asked since. Nothing of a server that is gone."""
+    row = find(tx, server_id, request_id)
+    if row is not None:
+        _end(tx, row, failure)
+
+
+def _end(tx: Tx, row: ActionRow, failure: str | None) -> None:
+    if all(event["finish_time"] is not None for event in row.events):
         return
     now = moment(tx.now)
     ended = [

@@ -26,6 +26,8 @@ _SIZE: Final = re.compile(r"([0-9]{1,15})([kKMGT]i?)?(b|bit|B)?")
 _UNITS: Final = {"": 1, "k": 1000, "ki": 1024, "m": 1000**2, "mi": 1024**2, "g": 1000**3, "gi": 1024**3,
                  "t": 1000**4, "ti": 1024**4}  # fmt: skip
 _OWN_PAGE_KIB: Final = 4
+_UNCHOSEN: Final = {"small": -1, "large": -2, "any": -3}
+"""How Nova numbers what is asked of pages while no host has chosen their size."""
 _TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
 
 
@@ -36,6 +38,22 @@ class Numa:
     has_node: bool = False
     lacks: str | None = None
     """Why no host can give it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One NUMA node of a guest: its processors, lowest first, and its memory."""
+
+    cpus: tuple[int, ...]
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The NUMA nodes of a guest. `page_kib` is None where nobody asks; negative while no host has chosen a size."""
+
+    cells: tuple[Cell, ...]
+    page_kib: int | None
 
 
 def is_on(value: str) -> bool:
@@ -65,6 +83,30 @@ def asked(flavor: Flavor, image: Mapping[str, str]) -> Numa:
     if is_on(specs.get("hw:locked_memory", image.get("hw_locked_memory", "no"))):
         return Numa(lacks="locked memory is asked for, and hosts here lock none")
     return Numa(has_node=bool(nodes or pages))
+
+
+def topology(flavor: Flavor, image: Mapping[str, str], *, is_placed: bool) -> Topology | None:
+    """The nodes that a server has, or asks for; None without any, and for more processors than are worked out.
+
+    A server with no host shows what it asks, also where no host can give it. Raises: BadRequest for what contradicts
+    itself, which was there before anybody looked.
+    """
+    specs = flavor.extra_specs
+    nodes, pages = _nodes(specs, image), _pages(specs, image)
+    if not (nodes or pages or _policy(specs, image) in ("dedicated", "mixed")) or flavor.vcpus > MOST:
+        return None
+    count = nodes or 1
+    _check_parts(flavor, image, count, is_asked=True)
+    said = _parts(specs, image, "numa_cpus")
+    memory = [int(text) if is_number(text) else 0 for text in _parts(specs, image, "numa_mem")]
+    memory = memory or [flavor.ram // count] * count
+    each = flavor.vcpus // count
+    cpus = [_cpus(text, flavor.vcpus) for text in said] or [
+        set(range(number * each, (number + 1) * each)) for number in range(count)
+    ]
+    size = _OWN_PAGE_KIB if is_placed else _UNCHOSEN[pages] if isinstance(pages, str) else int(pages or 0)
+    cells = (Cell(tuple(sorted(mine)), mib) for mine, mib in zip(cpus, memory, strict=True))
+    return Topology(tuple(cells), size if pages else None)
 
 
 def _policy(specs: Mapping[str, str], image: Mapping[str, str]) -> str | None:
