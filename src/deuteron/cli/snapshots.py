@@ -141,8 +141,8 @@ def rollback(state: State, name: str) -> None:
 def fork(state: State, name: str, folder: Path, called: str | None) -> None:
     """Start a second cloud in DIR, which is as this one was when snapshot NAME was taken.
 
-    It runs beside the first, on a port of its own, with the same users, passwords and tokens. Afterwards the two have
-    nothing to do with each other.
+    It runs beside the first, on a port of its own, with the same users, passwords and tokens. Where the first has a
+    port for viewers of VNC, it takes another, which it says. Afterwards the two have nothing to do with each other.
     """
     progress = Progress()
     cloud = _cloud_in_its_folder(state)
@@ -167,10 +167,12 @@ def fork(state: State, name: str, folder: Path, called: str | None) -> None:
             origins=(*record.origins, str(state.folder)),
         )
         with progress.step("copy") as busy:
-            kept.fork(state, name, other, changed)
+            viewers_port = kept.fork(state, name, other, changed)
             busy(_size(wanted.size_bytes))
     _start(other)
     _wait_for_guests(other, cloud, wanted.guests, progress)
+    if viewers_port is not None:
+        click.echo(f"viewers of VNC that are no browsers find its screens at port {viewers_port}", err=True)
     click.echo(f'cloud "{changed.name}" is as in snapshot "{name}" after {progress.elapsed_s:.1f} s: {other.folder}')
 
 

@@ -66,26 +66,32 @@ def claim_port(first: int | None = None, last: int | None = None) -> PortClaim:
     raise StateError(f"no TCP port from {first} to {last} is free on 127.0.0.1")
 
 
-def free_port(first: int | None = None, last: int | None = None) -> int:
-    """The first TCP port of 127.0.0.1 from `first` on that nobody listens on.
+def free_port(first: int | None = None, last: int | None = None, host: str = "127.0.0.1") -> int:
+    """The first TCP port of `host`, a name or an address, from `first` on that nobody listens on.
 
     Raises: StateError if there is none up to `last`.
     """
     first = first_port() if first is None else first
     last = first + 999 if last is None else last
     for port in range(first, last + 1):
-        if port_is_free(port):
+        if port_is_free(port, host):
             return port
-    raise StateError(f"no TCP port from {first} to {last} is free on 127.0.0.1")
+    raise StateError(f"no TCP port from {first} to {last} is free on {host}")
 
 
-def port_is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether one could listen there; of a name, at each of its addresses."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError:
+                return False
     return True
 
 

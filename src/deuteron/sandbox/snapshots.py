@@ -33,6 +33,7 @@ from .control import stop
 from .custody import read_own
 from .errors import SandboxError, StateError
 from .identities import give_hosts
+from .operator_file import take_another_port
 from .processes import SYSTEM_PATH
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -156,14 +157,17 @@ def finish(state: State) -> bool:
     return is_there
 
 
-def fork(state: State, name: str, other: State, changed: Cloud) -> None:
+def fork(state: State, name: str, other: State, changed: Cloud) -> int | None:
     """Make `other` the folder of a second cloud: the snapshot, as `changed` says whose it is, with that as its record.
+
+    The port of viewers that are no browsers, where the first has one, is another; it is returned.
 
     The record comes last: until then nothing in `other` is a cloud. Raises: StateError.
     """
     try:
         source = state.snapshots / name
         _copy([path for path in source.iterdir() if path.name not in (_RECORD, state.record.name)], other.folder)
+        viewers_port = take_another_port(other.api)
         if changed.api_uid is not None:
             give_to(other.api, changed.api_uid)
         if changed.host_ids is not None:
@@ -174,6 +178,7 @@ def fork(state: State, name: str, other: State, changed: Cloud) -> None:
         for path in _entries(other.folder):
             remove_tree(path)
         raise
+    return viewers_port
 
 
 def remove(state: State, name: str) -> None:

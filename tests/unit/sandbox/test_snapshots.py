@@ -202,3 +202,18 @@ def test_a_fork_is_a_cloud_of_its_own_in_another_folder(state: State, tmp_path: 
         assert other.api.stat().st_uid == cloud.api_uid
         assert (other.host("h1") / "instances" / "disk").stat().st_uid == cloud.host_ids
     assert os.stat(state.api / "cloud.db").st_ino != os.stat(other.api / "cloud.db").st_ino
+
+
+def test_a_fork_has_another_port_for_viewers(state: State, tmp_path: Path) -> None:
+    write_private(state.record, b"{}")
+    (state.api / "operator.toml").write_text("[vnc]\nport = 5900  # as agreed\n")
+    keep(state, "s1")
+    other = State(tmp_path / "other")
+    other.folder.mkdir()
+    cloud = new_cloud("first", "none", "openvswitch", 5000)
+    port = snapshots.fork(state, "s1", other, cloud)
+    assert port is not None and port > 5900
+    path = other.api / "operator.toml"
+    assert path.read_text() == f"[vnc]\nport = {port}  # as agreed\n"
+    assert path.stat().st_uid == other.api.stat().st_uid
+    assert (state.api / "operator.toml").read_text() == "[vnc]\nport = 5900  # as agreed\n"
