@@ -107,6 +107,28 @@ def test_a_server_boots_from_what_there_is(tmp_path: Path) -> None:
     run(test())
 
 
+def test_an_image_that_is_named_describes_the_server_whatever_its_root_volume_holds(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent, demo, network = await w.agent("h1"), Volumes(w.demo), await w.demo.network()
+            empty, other = await volume(demo), await volume(demo, imageRef=await w.demo.image(os_command_line="other"))
+            kept = await snapshot(demo, empty["id"])
+            image = await w.demo.image(os_command_line="named", min_disk=5)
+            small = [mapping("volume", other["id"], volume_size=1)]
+            body = {"name": "v", "flavorRef": "42", "imageRef": image, "networks": [{"uuid": network}]}
+            answer = await w.demo.request("POST", SERVERS, {"server": {**body, "block_device_mapping_v2": small}})
+            assert answer.status == 400 and "Volume is smaller than the minimum size" in answer.message
+            for source, of in (("volume", empty), ("volume", other), ("snapshot", kept)):
+                server = await boot(w, mapping(source, of["id"]), imageRef=image, network=network)
+                shown = await w.demo.until_status(server, "ACTIVE")
+                assert shown["image"]["id"] == image
+                (intent,) = [each for each in agent.servers() if each.id == server]
+                assert (intent.image, intent.kernel_args, intent.volumes[0].target) == (None, "named", "vda")
+            rows.check(w.cloud.database)
+
+    run(test())
+
+
 def test_mappings_that_cannot_be_are_refused_in_novas_words(tmp_path: Path) -> None:
     async def test() -> None:
         async with world(tmp_path) as w:

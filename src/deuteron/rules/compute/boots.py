@@ -18,6 +18,7 @@ from sqlalchemy import select
 from deuteron.model.caller import Caller
 from deuteron.model.compute import Flavor
 from deuteron.model.errors import ApiError, BadRequest, NotFound
+from deuteron.model.image_rows import ImageRow
 from deuteron.model.settings import Settings
 from deuteron.model.volume import SNAPSHOT, VOLUME
 from deuteron.model.volume.rows import SnapshotRow, VolumeTypeRow
@@ -49,10 +50,21 @@ class Survey:
 
 
 def survey(
-    tx: Tx, settings: Settings, caller: Caller, found: Sequence[Mapping], flavor: Flavor, *, may_share: bool = True
+    tx: Tx,
+    settings: Settings,
+    caller: Caller,
+    found: Sequence[Mapping],
+    flavor: Flavor,
+    *,
+    image: ImageRow | None = None,
+    may_share: bool = True,
 ) -> Survey:
-    """Raises: BadRequest for a volume, snapshot, image or type that there is not, and without `may_share` for a volume
+    """`image` is what the request names beside the volumes: it describes the server then, whatever is in the root
+    volume, which need not say that it can be booted.
+
+    Raises: BadRequest for a volume, snapshot, image or type that there is not, and without `may_share` for a volume
     that several servers may have.
+    Source: nova/compute/api.py `_create_instance`.
     """
     wanted = tuple(each for each in found if each.is_volume)
     if not wanted:
@@ -60,7 +72,7 @@ def survey(
     hosts = frozenset(each.host.name for each in volume_placement.services(tx, settings))
     root: Bootable | None = None
     for each in wanted:
-        described, size, place = _origin(tx, caller, each, may_share=may_share)
+        described, size, place = _origin(tx, caller, each, may_share=may_share, must_say=each.is_root and image is None)
         if place.host is not None:
             hosts &= volume_placement.reaching(tx, settings, place.host, place.backend)
         kind = None if each.volume_type is None else _type(tx, caller, each.volume_type)
@@ -69,26 +81,34 @@ def survey(
             # Where none is able, the volume itself says so.
             hosts = hosts & volume_placement.able(tx, settings, each.size or size, specs) or hosts
         if each.is_root:
+            if image is not None:
+                described = volume_images.description(image)
+                size = 0  # of a volume that is there, Block Storage has looked at what its image asks
             root = images.of_volume(tx, caller, described, flavor, each.size or size)
     return Survey(wanted, hosts, root)
 
 
-def _origin(tx: Tx, caller: Caller, each: Mapping, *, may_share: bool) -> tuple[Pairs[str, str], int, Place]:
-    """What is kept of the image that the device comes from, its size in GiB, and where it is."""
+def _origin(
+    tx: Tx, caller: Caller, each: Mapping, *, may_share: bool, must_say: bool
+) -> tuple[Pairs[str, str], int, Place]:
+    """What is kept of the image that the device comes from, its size in GiB, and where it is.
+
+    Raises: BadRequest, with `must_say` also for what does not say that it can be booted.
+    """
     if each.source == "volume":
         try:
             volume = volumes.find(tx, caller, each.id or "")
         except NotFound:
             raise _lost("volume", each.id) from None
         block_devices.refuse_shared(volume, may_share=may_share)
-        if each.is_root and not volume["bootable"]:
+        if must_say and not volume["bootable"]:
             raise _not_bootable(volume["id"])
         return volume["image_metadata"], volume["size"], volumes.place_of(volume)
     if each.source == "snapshot":
         snapshot: SnapshotRow | None = kinds.seen(tx, SNAPSHOT, each.id or "")
         if snapshot is None or not volumes.is_seen(caller, snapshot["project_id"]):
             raise _lost("snapshot", each.id)
-        if each.is_root and not snapshot["bootable"]:
+        if must_say and not snapshot["bootable"]:
             raise _not_bootable(snapshot["volume_id"])
         return snapshot["image_metadata"], snapshot["size"], volumes.place_of(snapshot)
     if each.source == "image":

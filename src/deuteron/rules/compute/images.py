@@ -101,14 +101,15 @@ def bootable(tx: Tx, caller: Caller, image_id: Any, flavor: Flavor) -> Bootable:
 
 
 def of_volume(tx: Tx, caller: Caller, described: Mapping[str, str], flavor: Flavor, size_gib: int) -> Bootable:
-    """What a server that boots from a volume has of the image that is in it; `described` is what is kept of that.
+    """What a server that boots from a volume has of its image; `described` is what is kept of that. Of 0 is a volume
+    whose size says nothing of it.
 
     Raises: BadRequest for what does not fit the flavor, or the size of a volume that is to be made.
     """
     min_ram, min_disk = _number(described, "min_ram"), _number(described, "min_disk")
     if min_ram > flavor.ram:
         raise BadRequest("Flavor's memory is too small for requested image.", type="FlavorMemoryTooSmall")
-    if min_disk > size_gib:
+    if min_disk > size_gib > 0:
         raise BadRequest(
             f"Volume is smaller than the minimum size specified in image metadata. Volume size is {size_gib * GIB} "
             f"bytes, minimum size is {min_disk * GIB} bytes.",

@@ -246,11 +246,11 @@ def _disks(tx: Tx, settings: Settings, caller: Caller, new: NewServers, flavor: 
     if not new.devices and not of_image:
         return images.bootable(tx, caller, new.image, flavor), Survey()
     named = new.image or None
-    if named is not None and seen is None:
+    if named is not None and (seen is None or seen["status"] != "active"):
         images.bootable(tx, caller, named, flavor)  # which says why not
     legacy = new.devices_are_legacy
     merged = mappings.merged(named, of_image, new.devices, flavor, is_legacy=legacy, count=new.most)
-    found = boots.survey(tx, settings, caller, merged, flavor, may_share=new.may_share)
+    found = boots.survey(tx, settings, caller, merged, flavor, image=seen, may_share=new.may_share)
     if found.root is not None:
         return replace(found.root, image_id=named), found
     root = next(each for each in merged if each.is_root)
