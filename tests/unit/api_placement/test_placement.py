@@ -129,11 +129,31 @@ def test_names_of_clients_stand_beside_the_standard_ones(tmp_path: Path) -> None
             assert (await api.refused("DELETE", "/resource_classes/VCPU"))[0] == 400
             shown = (await api.get("/resource_classes"))["resource_classes"]
             assert (shown[0]["name"], shown[-1]["name"]) == ("VCPU", "CUSTOM_MAGIC")
-            group = str(uuid4())
-            at = {"resource_provider_generation": 2, "aggregates": [group]}
-            assert (await api.do("PUT", f"/resource_providers/{id}/aggregates", at))["aggregates"] == [group]
-            found = await api.get(f"/resource_providers?member_of={group}")
-            assert [each["uuid"] for each in found["resource_providers"]] == [id]
+
+    run(test())
+
+
+def test_an_aggregate_is_kept_shown_and_found_as_it_is_spelled(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with placement(tmp_path) as (_, api):
+            id = await api.provider("mine", VCPU=1)
+            path, group = f"/resource_providers/{id}/aggregates", str(uuid4())
+            spelled = [group, group.replace("-", ""), group.upper()]
+            for generation, each in enumerate(spelled, start=1):
+                at = {"resource_provider_generation": generation, "aggregates": [each]}
+                assert (await api.do("PUT", path, at))["aggregates"] == [each]
+                assert (await api.get(path))["aggregates"] == [each]
+                for other in {*spelled}:
+                    there = [id] if other == each else []
+                    found = await api.get(f"/resource_providers?member_of={other}")
+                    assert [one["uuid"] for one in found["resource_providers"]] == there
+                    found = await api.get(f"/allocation_candidates?resources=VCPU:1&member_of={other}")
+                    assert [*found["provider_summaries"]] == there
+            at = {"resource_provider_generation": 4, "aggregates": [f"urn:uuid:{group}"]}
+            assert (await api.do("PUT", path, at))["aggregates"] == at["aggregates"]
+            assert (await api.get(path))["aggregates"] == [group], "the long form is longer than what is kept"
+            found = await api.get(f"/resource_providers?member_of=urn:uuid:{group}")
+            assert [one["uuid"] for one in found["resource_providers"]] == [id]
 
     run(test())
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from deuteron.api.call import Call, Reply
 from deuteron.api.placement import access, queries, shapes
 from deuteron.api.placement.answers import dated, require_accept
-from deuteron.api.placement.providers import kept_id
+from deuteron.api.placement.providers import kept_aggregate, kept_id
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.rules.placement import candidates, faults, forest, names
 from deuteron.rules.placement.candidates import MOST, UNNAMED, Candidate, Group, Source, Wanted
@@ -132,8 +132,8 @@ def _group(call: Call, suffix: str, given: Mapping[str, str]) -> Group:
         resources=queries.resources(given["resources"]) if "resources" in given else {},
         required=required,
         forbidden=forbidden,
-        member_of=tuple(frozenset(map(kept_id, each)) for each in member_of),
-        not_member_of=frozenset(map(kept_id, not_member_of)),
+        member_of=tuple(frozenset(map(kept_aggregate, each)) for each in member_of),
+        not_member_of=frozenset(map(kept_aggregate, not_member_of)),
         in_tree=kept_id(queries.tree(given["in_tree"])) if "in_tree" in given else None,
     )
 

@@ -6,7 +6,7 @@ Source: placement/handlers/resource_provider.py, aggregate.py, trait.py.
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.placement import access, queries, shapes
@@ -15,6 +15,8 @@ from deuteron.model.errors import BadRequest, Conflict, NotFound
 from deuteron.rules.placement import faults, names, providers, search
 from deuteron.rules.placement.providers import Provider
 from deuteron.store.database import Tx
+
+_AGGREGATE_LENGTH: Final = 36
 
 
 def list_all(call: Call, tx: Tx) -> Reply:
@@ -30,8 +32,8 @@ def list_all(call: Call, tx: Tx) -> Reply:
         resources=queries.resources(query["resources"]) if "resources" in query else {},
         required=required[0],
         forbidden=required[1],
-        member_of=tuple(frozenset(map(kept_id, each)) for each in member_of[0]),
-        not_member_of=frozenset(map(kept_id, member_of[1])),
+        member_of=tuple(frozenset(map(kept_aggregate, each)) for each in member_of[0]),
+        not_member_of=frozenset(map(kept_aggregate, member_of[1])),
     )
     try:
         found = search.matching(tx, wanted)
@@ -130,7 +132,7 @@ def set_aggregates(call: Call, tx: Tx) -> Reply:
     if call.version >= 19:
         refuse_older(found, body["resource_provider_generation"])
         wanted, generation = body["aggregates"], generation + 1
-    providers.set_aggregates(tx, found.id, [kept_id(each) for each in wanted])
+    providers.set_aggregates(tx, found.id, [kept_aggregate(each) for each in wanted])
     if call.version >= 19:
         providers.bump(tx, found.id)
     return _aggregates(call, tx, generation, wanted)
@@ -179,6 +181,14 @@ def _traits(call: Call, tx: Tx, generation: int, found: list[str]) -> Reply:
 def kept_id(text: str) -> str:
     """A UUID in any spelling, as ids are kept."""
     return str(uuid.UUID(text))
+
+
+def kept_aggregate(text: str) -> str:
+    """The UUID of an aggregate: kept, shown and found as it is spelled, unless Placement's column is too short.
+
+    Source: placement/handlers/aggregate.py; placement/db/sqlalchemy/models.py PlacementAggregate.
+    """
+    return text if len(text) <= _AGGREGATE_LENGTH else kept_id(text)
 
 
 def _plain_id(text: str | None) -> str | None:
