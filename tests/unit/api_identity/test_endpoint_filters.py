@@ -89,6 +89,10 @@ def test_a_project_is_shown_the_endpoints_of_its_groups(filters: Filters) -> Non
         "service_id": image
     }
     assert filters.shown().keys() == {"image"}
+    change = {"endpoint_group": {"filters": {}}}
+    changed = filters.admin.request("PATCH", f"{GROUPS}/{group}", change)
+    assert (changed.status, changed.json["endpoint_group"]["filters"]) == (200, {})
+    assert filters.shown() == every, "it filters nothing any more"
     assert filters.admin.request("DELETE", one).status == 204
     assert filters.shown() == every
     assert filters.admin.request("PUT", one).status == 204

@@ -75,16 +75,15 @@ def find_group(tx: Tx, id: str) -> EndpointGroupRow:
 
 def create_group(tx: Tx, values: Mapping[str, object]) -> EndpointGroupRow:
     """Raises: BadRequest for filters that filter nothing."""
-    _refuse_empty(values)
+    if not values["filters"]:
+        raise BadRequest("filters field is required and cannot be empty", type="ValidationError")
     id = new_id()
     query.add(tx, endpoint_groups, {**values, "id": id})
     return find_group(tx, id)
 
 
 def change_group(tx: Tx, row: EndpointGroupRow, values: Mapping[str, object]) -> EndpointGroupRow:
-    """Raises: BadRequest."""
-    if "filters" in values:
-        _refuse_empty(values)
+    """A group that is there may lose its filters, as in Keystone: it holds all endpoints then."""
     return change(tx, endpoint_groups, row, values)
 
 
@@ -164,8 +163,3 @@ def _is_there(tx: Tx, table: Table, project_id: str, column: Column[str], id: st
 def _projects(tx: Tx, column: Column[str], id: str) -> list[ProjectRow]:
     some = select(column.table.c.project_id).where(column == id)
     return query.rows(tx, projects, projects.c.id.in_(some), order_by=(projects.c.name, projects.c.id))
-
-
-def _refuse_empty(values: Mapping[str, object]) -> None:
-    if not values["filters"]:
-        raise BadRequest("filters field is required and cannot be empty", type="ValidationError")
