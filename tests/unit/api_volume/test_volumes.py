@@ -215,6 +215,34 @@ def test_volumes_are_made_of_images_snapshots_and_volumes(tmp_path: Path) -> Non
     run(test())
 
 
+def test_an_image_may_name_the_type_of_its_volumes(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            await w.agent()
+            demo, admin = Volumes(w.demo), Volumes(w.admin)
+            ids = {}
+            for name, is_public in (("fast", True), ("slow", True), ("secret", False)):
+                body = {"volume_type": {"name": name, "os-volume-type-access:is_public": is_public}}
+                ids[name] = (await admin.post("/types", body))["volume_type"]["id"]
+            by_name = await w.demo.image(cinder_img_volume_type="fast")
+            by_id = await w.demo.image(cinder_img_volume_type=ids["slow"])
+            assert (await volume(demo, imageRef=by_name))["volume_type"] == "fast"
+            of_slow = await volume(demo, imageRef=by_id)
+            assert of_slow["volume_type"] == "slow"
+            assert (await volume(demo, imageRef=by_name, volume_type="slow"))["volume_type"] == "slow"
+            assert (await volume(demo, imageRef=by_name, volume_type=None))["volume_type"] == "fast"
+            copy = await volume(demo, size=None, source_volid=of_slow["id"])
+            assert copy["volume_type"] == "slow", "a copy is what it is a copy of"
+            for asked in ("nobody", ids["secret"], "secret"):
+                image = await w.demo.image(cinder_img_volume_type=asked)
+                refused = await demo.error("POST", "/volumes", {"volume": {"size": 1, "imageRef": image}})
+                assert refused[0] == 404 and asked in refused[2]
+            silent = await w.demo.image(cinder_img_volume_type="")
+            assert (await volume(demo, imageRef=silent))["volume_type"] == "__DEFAULT__"
+
+    run(test())
+
+
 def report_of(agent: Any, *volumes: VolumeReport) -> Any:
     from deuteron.model.intent import Report
 

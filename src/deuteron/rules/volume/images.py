@@ -21,6 +21,8 @@ from deuteron.store.volume_tables import volumes
 GIB: Final = 1024**3
 _DESCRIBED: Final = ("checksum", "container_format", "disk_format", "min_disk", "min_ram", "size")
 _PLAIN: Final = ("aki", "ari")
+_VOLUME_TYPE: Final = "cinder_img_volume_type"
+"""The property of images. Source: cinder/doc/source/cli/cli-cinder-create-volume.rst (`cinder_img_volume_type`)."""
 
 
 def usable(tx: Tx, caller: Caller, reference: str, size_gib: int) -> ImageRow:
@@ -56,6 +58,12 @@ def description(row: ImageRow) -> dict[str, str]:
     own = {name: str(columns[name]) for name in _DESCRIBED if columns[name] is not None}
     named = {"image_id": row["id"], **({"image_name": row["name"]} if row["name"] else {})}
     return {**{key: str(value) for key, value in (row["properties"] or {}).items()}, **own, **named}
+
+
+def volume_type(row: ImageRow) -> str | None:
+    """The type, by id or name, that volumes of the image have unless another is asked for; None when it says none."""
+    value = (row["properties"] or {}).get(_VOLUME_TYPE)
+    return None if value is None else str(value)
 
 
 def uses_image(tx: Tx, host: str, image_id: str) -> bool:

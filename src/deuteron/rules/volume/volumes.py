@@ -21,7 +21,7 @@ from deuteron.model.image_rows import ImageRow
 from deuteron.model.scalars import CLOUD, ProjectId
 from deuteron.model.settings import Settings
 from deuteron.model.volume import BACKUP, SNAPSHOT, TRANSFER, VOLUME
-from deuteron.model.volume.rows import BackupRow, GroupRow, SnapshotRow, VolumeRow
+from deuteron.model.volume.rows import BackupRow, GroupRow, SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.model.volume.volumes import ZONE
 from deuteron.rules.volume import attachments, faults, images, kinds, loads, membership, messages, placement, types
 from deuteron.store import query
@@ -103,10 +103,9 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
         raise faults.invalid_input(f"Volume size '{size}'GB cannot be smaller than the {origin.size}GB of its origin.")
     if new.zone not in (None, ZONE):
         raise faults.invalid_input(f"Availability zone '{new.zone}' is invalid.")
-    kind = types.wanted(tx, caller, new.volume_type)
-    if new.volume_type is None and origin.type_id is not None:
-        kind = types.find(tx, caller, origin.type_id)
+    asked = types.wanted(tx, caller, new.volume_type) if new.volume_type else None
     image = None if new.image is None else images.usable(tx, caller, new.image, size)
+    kind = asked or _type_of_origin(tx, caller, origin, image)
     project_id = caller.project_id or CLOUD
     loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
     place = _place(tx, settings, origin, size, kind["extra_specs"], new)
@@ -142,6 +141,17 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     elif new.backup_id is not None:
         row = restore(tx, request_id, row, new.backup_id, is_new=True)
     return row
+
+
+def _type_of_origin(tx: Tx, caller: Caller, origin: _Origin, image: ImageRow | None) -> VolumeTypeRow:
+    """That of the snapshot or volume that it is a copy of; else what its image names, by id or name; else the default.
+
+    Raises: NotFound.
+    Source: cinder/volume/flows/api/create_volume.py `_get_volume_type`.
+    """
+    if origin.type_id is not None:
+        return types.find(tx, caller, origin.type_id)
+    return types.wanted(tx, caller, None if image is None else images.volume_type(image))
 
 
 def restore(tx: Tx, request_id: str, row: VolumeRow, backup_id: str, *, is_new: bool) -> VolumeRow:
