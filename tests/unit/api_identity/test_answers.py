@@ -216,3 +216,31 @@ def test_users_are_found_by_every_filter_that_keystone_has(world: World) -> None
     assert everybody == sorted(everybody) and names("sort_key=name&sort_dir=desc") == everybody[::-1]
     for wrong in ("sort_key=password", "sort_key=nothing", "sort_dir=up"):
         assert world.ask("GET", f"users?{wrong}").status == 400
+
+
+def test_who_may_not_is_told_what_is_not_there_where_keystone_looks_first(world: World) -> None:
+    """Source: keystone/common/rbac_enforcer/enforcer.py `_extract_member_target_data`."""
+    reader = world.kit.as_user("demo", "demo")
+    service = world.make("services", "service", type="t", name="t")
+    registered = {"service_id": service, "resource_name": "r", "default_limit": 1}
+    world.ask("POST", "registered_limits", {"registered_limits": [registered]})
+    one = {"service_id": service, "resource_name": "r", "resource_limit": 1, "project_id": world.top}
+    limit = world.ask("POST", "limits", {"limits": [one]}).json["limits"][0]["id"]
+    of_domain = world.make("roles", "role", name="of the domain", domain_id=world.domain)
+    body = {kind: {"description": "d"} for kind in ("role", "domain", "limit")}
+    for method, collection, ids in (
+        ("GET", "roles", (world.roles["admin"], of_domain)),
+        ("PATCH", "roles", (world.roles["admin"], of_domain)),
+        ("DELETE", "roles", (world.roles["admin"], of_domain)),
+        ("DELETE", "groups", (world.group,)),
+        ("PATCH", "domains", (world.domain,)),
+        ("DELETE", "domains", (world.domain,)),
+        ("PATCH", "limits", (limit,)),
+        ("DELETE", "limits", (limit,)),
+    ):
+        given = body if method == "PATCH" else None
+        for id in ids:
+            assert reader.request(method, f"{V3}/{collection}/{id}", given).status == 403, f"{method} {collection}"
+        assert reader.request(method, f"{V3}/{collection}/{'0' * 32}", given).status == 404, f"{method} {collection}"
+    for method, collection in (("GET", "groups"), ("GET", "domains"), ("GET", "users"), ("DELETE", "users")):
+        assert reader.request(method, f"{V3}/{collection}/{'0' * 32}").status == 403, f"{method} {collection}"

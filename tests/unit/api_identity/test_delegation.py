@@ -101,6 +101,22 @@ def test_an_application_credential_manages_what_keystone_lets_it(
     assert answer.status < 300 or answer.status == 403
 
 
+def test_whose_an_application_credential_is_does_not_depend_on_the_path(kit: Kit) -> None:
+    admin, demo = kit.as_user(), kit.as_user("demo", "demo")
+    ids = {name: kit.login(name, project=name).json["token"]["user"]["id"] for name in ("admin", "demo")}
+    paths = {name: f"/identity/v3/users/{id}/application_credentials" for name, id in ids.items()}
+    hers = admin.request("POST", paths["admin"], NEW).json["application_credential"]["id"]
+    his = demo.request("POST", paths["demo"], NEW).json["application_credential"]["id"]
+    for method in ("GET", "DELETE"):
+        for path in (paths["demo"], paths["admin"]):
+            assert demo.request(method, f"{path}/{hers}").status == 403, "it is another's below whatever path"
+        assert demo.request(method, f"{paths['demo']}/none").status == 404
+        assert demo.request(method, f"{paths['admin']}/none").status == 403
+    assert demo.request("GET", f"{paths['admin']}/{his}").json["application_credential"]["user_id"] == ids["demo"]
+    assert admin.request("GET", f"{paths['admin']}/{his}").json["application_credential"]["user_id"] == ids["demo"]
+    assert demo.request("DELETE", f"{paths['demo']}/{his}").status == 204
+
+
 @pytest.mark.parametrize("unrestricted", [True, False], ids=["unrestricted", "restricted"])
 def test_an_application_credential_is_shown_no_credentials(kit: Kit, unrestricted: bool) -> None:
     person = kit.as_user()

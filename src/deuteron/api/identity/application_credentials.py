@@ -94,10 +94,15 @@ def _refuse_trusts(call: Call, tx: Tx) -> None:
 
 
 def _find(call: Call, tx: Tx, action: str) -> ApplicationCredentialRow:
-    """The credential of the path. Raises: Forbidden, NotFound."""
-    require(call, action, about_user(tx, call.params["user_id"]))
+    """The credential of the path, whose owner counts and not the user that the path names, as in Keystone.
+
+    Raises: Forbidden, also for another's below one's own path; NotFound.
+    Source: keystone/api/users.py `_update_request_user_id_attribute`.
+    """
+    owner = application_credentials.owner_of(tx, call.params["id"])
+    require(call, action, about_user(tx, owner or call.params["user_id"]))
     _refuse_trusts(call, tx)
-    return application_credentials.find_credential(tx, call.params["user_id"], call.params["id"])
+    return application_credentials.find_credential(tx, call.params["id"])
 
 
 def _shown(call: Call, tx: Tx, row: application_credentials.Shown) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def update_group(call: Call, tx: Tx) -> Reply:
 
 
 def delete_group(call: Call, tx: Tx) -> Reply:
-    groups.remove_group(tx, _find(call, tx, "delete_group")["id"])
+    """What is not there is 404 for everybody, as in Keystone, which looks for it first."""
+    group = groups.find_group(tx, call.params["id"])
+    require(call, "delete_group", about_group(tx, group["id"]))
+    groups.remove_group(tx, group["id"])
     return Reply(204)
 
 

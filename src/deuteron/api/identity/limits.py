@@ -76,15 +76,13 @@ def show_limit(call: Call, tx: Tx) -> Reply:
 
 
 def update_limit(call: Call, tx: Tx) -> Reply:
-    require(call, "update_limit")
-    row = limits.find_limit(tx, call.params["id"])
+    row = _changed(call, tx, "update_limit")
     row = limits.change_limit(tx, _model(call), row, _read_change(call, LIMIT, row))
     return Reply(200, {"limit": shown(call, LIMIT, row)})
 
 
 def delete_limit(call: Call, tx: Tx) -> Reply:
-    require(call, "delete_limit")
-    limits.remove_limit(tx, limits.find_limit(tx, call.params["id"]))
+    limits.remove_limit(tx, _changed(call, tx, "delete_limit"))
     return Reply(204)
 
 
@@ -93,6 +91,13 @@ def show_model(call: Call, tx: Tx) -> Reply:
     require(call, "get_limit_model")
     name = _model(call)
     return Reply(200, {"model": {"name": name, "description": limits.MODELS[name]}})
+
+
+def _changed(call: Call, tx: Tx, action: str) -> LimitRow:
+    """The limit of the path. Raises: NotFound, to everybody, as in Keystone, which looks for it first; Forbidden."""
+    row = limits.find_limit(tx, call.params["id"])
+    require(call, action)
+    return row
 
 
 def _model(call: Call) -> str:

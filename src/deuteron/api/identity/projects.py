@@ -41,16 +41,14 @@ def create_domain(call: Call, tx: Tx) -> Reply:
 
 
 def update_domain(call: Call, tx: Tx) -> Reply:
-    require(call, "update_domain", {"target.domain.id": call.params["id"]})
-    row = projects.find_domain(tx, call.params["id"])
+    row = _changed_domain(call, tx, "update_domain")
     row = projects.change_domain(tx, row, read_update(DOMAIN, call.wrapped("domain"), row))
     return Reply(200, {"domain": shown(call, DOMAIN, row)})
 
 
 def delete_domain(call: Call, tx: Tx) -> Reply:
     """With everything in it."""
-    require(call, "delete_domain", {"target.domain.id": call.params["id"]})
-    projects.remove_domain(tx, projects.find_domain(tx, call.params["id"]))
+    projects.remove_domain(tx, _changed_domain(call, tx, "delete_domain"))
     return Reply(204)
 
 
@@ -165,6 +163,13 @@ def _find(call: Call, tx: Tx, action: str) -> ProjectRow:
     """The project of the path. Raises: Forbidden, NotFound."""
     require(call, action, about_project(tx, call.params["id"]))
     return projects.find_project(tx, call.params["id"])
+
+
+def _changed_domain(call: Call, tx: Tx, action: str) -> ProjectRow:
+    """The domain of the path. Raises: NotFound, to everybody, as in Keystone, which looks for it first; Forbidden."""
+    row = projects.find_domain(tx, call.params["id"])
+    require(call, action, {"target.domain.id": row["id"]})
+    return row
 
 
 def _listed(

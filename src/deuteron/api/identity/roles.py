@@ -78,13 +78,14 @@ def delete_implied(call: Call, tx: Tx) -> Reply:
 
 
 def _find(call: Call, tx: Tx, verb: str) -> RoleRow:
-    """The role of the path. Roles of domains have rules of their own; what is not there is refused like a global one.
+    """The role of the path. Roles of domains have rules of their own.
 
-    Raises: Forbidden, NotFound.
+    Raises: NotFound, to everybody, as in Keystone, which looks for it first; Forbidden.
     """
-    about = about_role(tx, call.params["id"])
+    row = roles.find_role(tx, call.params["id"])
+    about = about_role(tx, row["id"])
     require(call, f"{verb}_domain_role" if about.get("target.role.domain_id") else f"{verb}_role", about)
-    return roles.find_role(tx, call.params["id"])
+    return row
 
 
 def _two_roles(call: Call, tx: Tx) -> tuple[RoleRow, RoleRow]:

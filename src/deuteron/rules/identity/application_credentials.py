@@ -57,9 +57,15 @@ def listed_credentials(tx: Tx, asked: Asked, user_id: str) -> tuple[list[Shown],
     ], more
 
 
-def find_credential(tx: Tx, user_id: str, id: str) -> ApplicationCredentialRow:
-    """Raises: NotFound, also for another user's."""
-    return find(tx, _TABLE, "application credential", id, _TABLE.c.user_id == user_id)
+def find_credential(tx: Tx, id: str) -> ApplicationCredentialRow:
+    """Of whatever user. Raises: NotFound."""
+    return find(tx, _TABLE, "application credential", id)
+
+
+def owner_of(tx: Tx, id: str) -> str | None:
+    """The user whose it is; None when it is not there."""
+    row = tx.first(select(_TABLE.c.user_id).where(_TABLE.c.id == id))
+    return None if row is None else str(row.user_id)
 
 
 def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Values) -> ApplicationCredentialRow:
@@ -81,7 +87,7 @@ def create_credential(tx: Tx, options: IdentityOptions, proof: Proof, values: Va
     row["roles"] = _role_ids(values["roles"], proof.roles)
     row["access_rules"] = access_rules.ids_for(tx, user_id, values["access_rules"])
     query.add(tx, _TABLE, row)
-    return find_credential(tx, user_id, row["id"])
+    return find_credential(tx, row["id"])
 
 
 def remove_credential(tx: Tx, proof: Proof, row: ApplicationCredentialRow) -> None:
