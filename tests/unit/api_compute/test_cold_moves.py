@@ -12,6 +12,7 @@ from deuteron.model.intent import Report, ServerReport
 from tests.unit.api_compute.harness import Answer, Client, World, run, world
 from tests.unit.api_compute.test_evacuations import force_down, started
 from tests.unit.api_hosts.agent import FakeAgent
+from tests.waiting import until
 
 DISKS = b"disks" * 1000
 
@@ -79,7 +80,7 @@ def test_a_server_migrates_and_stays_or_goes_back(tmp_path: Path, way: str) -> N
             assert await status(w) == "finished"
             await second.until(lambda: second.servers()[0].take is None)
             assert (await parcel(w, "h2", "GET", move)).status == 404
-            assert list((tmp_path / "moves").iterdir()) == []
+            await until("the disks that went are gone", lambda: list((tmp_path / "moves").iterdir()) == [])
 
             done = await w.demo.action(server, way)
             assert done.status == (204 if way == "confirmResize" else 202)

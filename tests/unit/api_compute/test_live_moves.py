@@ -52,6 +52,7 @@ async def said(agent: FakeAgent, report: LiveReport | None) -> None:
     state = "paused" if server.come is not None else server.power
     generations = (server.reboot_generation, server.build_generation, server.shape_generation)
     await agent.say(Report(agent.revision, (), (), (ServerReport(server.id, state, *generations, live=report),)))
+    await agent.is_heard()
 
 
 async def ends(w: World, server: str) -> Any:

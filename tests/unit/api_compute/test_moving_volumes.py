@@ -20,6 +20,7 @@ from tests.unit.api_compute.test_root_volumes import bootable as plain
 from tests.unit.api_hosts.agent import FakeAgent, backend
 from tests.unit.api_volume.harness import Volumes
 from tests.unit.api_volume.test_volumes import status, volume
+from tests.waiting import until
 
 SERVERS = "/compute/v2.1/servers"
 
@@ -181,11 +182,13 @@ def test_what_one_host_keeps_follows_its_server(tmp_path: Path, way: str) -> Non
             first, second, server, held = await alone(w)
             move = await asked(w, first, server, "migrate", None)
             assert ids(first) == [] and volumes_of(first)[0].give is None, "first the server, then what it had"
+            second.obedient = False
             assert (await parcel(w, "h1", "PUT", move, DISKS)).status == 204
             await follows(w, first, second, server, held)
             await w.demo.until_status(server, "VERIFY_RESIZE")
             assert ids(second) == [held] and await hosts(w, [held]) == {"h2"}
             if way == "revertResize":
+                first.obedient = False
                 assert (await w.demo.action(server, way)).status == 202
                 await follows(w, second, first, server, held)
             else:
@@ -193,15 +196,16 @@ def test_what_one_host_keeps_follows_its_server(tmp_path: Path, way: str) -> Non
             await w.demo.until_status(server, "ACTIVE")
             here = "h2" if way == "confirmResize" else "h1"
             assert await place(w, server) == (here, here) and await hosts(w, [held]) == {here}
-            assert [*(tmp_path / "moves").iterdir(), *(tmp_path / "volume-moves").iterdir()] == []
+            folders = (tmp_path / "moves", tmp_path / "volume-moves")
+            await until("what went is gone", lambda: [name for each in folders for name in each.iterdir()] == [])
             rows.check(w.cloud.database)
 
     run(test())
 
 
 async def follows(w: World, source: FakeAgent, dest: FakeAgent, server: str, held: str) -> None:
-    """The volume goes from one host to the other, which its server has come to."""
-    dest.obedient = False
+    """The volume goes from one host to the other, which its server has come to and which says nothing yet."""
+    assert not dest.obedient, "else it says at once of the server that it runs"
     shown = Volumes(w.admin)
     await source.until(lambda: bool(volumes_of(source)) and volumes_of(source)[0].give is not None)
     give = volumes_of(source)[0].give
@@ -240,6 +244,7 @@ def test_what_one_host_keeps_follows_a_server_that_is_unshelved_elsewhere(tmp_pa
             first, second, server, held = await alone(w)
             assert (await w.demo.action(server, "shelve")).status == 202
             await w.demo.until_status(server, "SHELVED_OFFLOADED")
+            second.obedient = False
             assert (await w.admin.action(server, "unshelve", {"host": "h2"}, "2.91")).status == 202
             await follows(w, first, second, server, held)
             await w.demo.until_status(server, "ACTIVE")

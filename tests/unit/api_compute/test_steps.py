@@ -40,6 +40,7 @@ def test_a_server_that_is_being_built_is_in_error_and_says_why(tmp_path: Path) -
             # The host may have heard of the server before, and may have said that it runs.
             await agent.until(lambda: not agent.servers())
             await agent.report()
+            await agent.is_heard()
             assert (await w.demo.server(server))["status"] == "ERROR"
             assert (await w.demo.request("DELETE", f"/compute/v2.1/servers/{server}")).status == 204
 

@@ -37,6 +37,7 @@ from deuteron.model.intent import (
     key_of,
 )
 from tests.waiting import PATIENCE_S
+from tests.waiting import until as wait_until
 
 _DECODER = msgspec.json.Decoder(ToAgent)
 _BEAT_S = 1.0
@@ -100,6 +101,10 @@ class FakeAgent:
         entry = cloud.settings.hosts.get(host)
         self.token = token if token is not None else entry.token if entry is not None else ""
         self._to_hub: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._put = 0
+        """How much it said, and …"""
+        self._asked_for = 0
+        """… how often the hub asked for what it says next."""
         self._gone: tuple[tuple[str, str], ...] = ()
         self._reported: dict[tuple[str, str], Any] = {}
         self._progress = asyncio.Condition()
@@ -113,18 +118,28 @@ class FakeAgent:
             "headers": [(b"authorization", f"Bearer {self.token}".encode())],
             "server": ("api.sock", None),
         }
-        await self._to_hub.put({"type": "websocket.connect"})
-        self._task = asyncio.create_task(self.cloud.hub.websocket(scope, self._to_hub.get, self._take))
+        await self._send({"type": "websocket.connect"})
+        self._task = asyncio.create_task(self.cloud.hub.websocket(scope, self._next, self._take))
         if hello:
             await self.say(self.hello)
             self.beating = asyncio.create_task(self._beat())
-            await self.until(lambda: self.revision >= 0)
+            await self._received(lambda: self.revision >= 0)
         else:
-            await self.until(lambda: self.accepted or self.closed is not None)
+            await self._received(lambda: self.accepted or self.closed is not None)
         return self
 
     async def say(self, message: Any) -> None:
-        await self._to_hub.put({"type": "websocket.receive", "text": msgspec.json.encode(message).decode()})
+        """Put it on its way; `is_heard` waits until it is recorded."""
+        await self._send({"type": "websocket.receive", "text": msgspec.json.encode(message).decode()})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._put += 1
+        await self._to_hub.put(message)
+
+    async def _next(self) -> dict[str, Any]:
+        """What the hub reads, one after the other: when it asks for more, it is done with all before."""
+        self._asked_for += 1
+        return await self._to_hub.get()
 
     async def _beat(self) -> None:
         """Signs of life, which record nothing: a test on a busy machine takes longer than a host may be silent."""
@@ -135,12 +150,41 @@ class FakeAgent:
     async def leave(self) -> None:
         if self.beating is not None:
             self.beating.cancel()
-        await self._to_hub.put({"type": "websocket.disconnect", "code": 1006})
+        await self._send({"type": "websocket.disconnect", "code": 1006})
         if self._task is not None:
             await self._task
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition on what was received."""
+        """Wait for a condition on what was received, of which all is that is committed now.
+
+        What was received before may fulfil a condition as well, and is not what a test asked for since.
+        """
+        await self.is_told()
+        await self._received(condition)
+
+    async def is_told(self) -> None:
+        """Once it has received all that the hub has for it of what is committed now, if it is connected."""
+        revision = self.cloud.database.revision
+        hub = self.cloud.hub
+
+        def has_all() -> bool:
+            link = hub._links.get(self.host)
+            if link is None or link.closed or self.closed is not None:
+                return True
+            is_looked_at = hub._revision >= revision and link.is_whole
+            is_on_its_way = self.host in hub._waiting | hub._sending or self.revision < link.sent
+            return is_looked_at and not is_on_its_way
+
+        await wait_until(f"{self.host} is told all of revision {revision}", has_all)
+
+    async def is_heard(self) -> None:
+        """Once the hub has recorded all that was said until now, or the connection is over."""
+        put, task = self._put, self._task
+        await wait_until(
+            f"what {self.host} said is recorded", lambda: self._asked_for > put or task is None or task.done()
+        )
+
+    async def _received(self, condition: Callable[[], bool]) -> None:
         async with self._progress:
             try:
                 await asyncio.wait_for(self._progress.wait_for(condition), PATIENCE_S)

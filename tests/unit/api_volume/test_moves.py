@@ -16,6 +16,7 @@ from tests.unit.api_hosts.agent import FakeAgent, backend
 from tests.unit.api_volume.harness import Volumes
 from tests.unit.api_volume.test_backends import place, types
 from tests.unit.api_volume.test_volumes import snapshot, status, volume
+from tests.waiting import until
 
 DATA = b"disk" * 1000
 
@@ -103,7 +104,7 @@ def test_a_volume_goes_to_another_host_and_nothing_is_left_behind(tmp_path: Path
             pools = (await admin.get("/scheduler-stats/get_pools?detail=true"))["pools"]
             taken = {each["name"]: each["capabilities"]["allocated_capacity_gb"] for each in pools}
             assert taken == {"h1@file#file": 0, "h2@file#file": 1, "h2@full#full": 0}
-            assert list(folder.iterdir()) == []
+            await until("what went is gone", lambda: list(folder.iterdir()) == [])
 
             await demo.post(act, {"os-extend": {"new_size": 2}})
             await demo.until(path, lambda each: each["size"] == 2)

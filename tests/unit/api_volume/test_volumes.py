@@ -164,6 +164,7 @@ def test_a_volume_that_its_host_cannot_make_is_in_error_until_it_can(tmp_path: P
             agent.faults[made["id"]] = ("no space is left", "")
             for _ in range(2):
                 await agent.report()
+            await agent.is_heard()
             await demo.until(path, status("error"))
             (message,) = (await demo.get("/messages"))["messages"]
             assert message["event_id"] == "VOLUME_VOLUME_008_012", "and it is told once"
