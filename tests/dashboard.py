@@ -71,6 +71,15 @@ def cell(browser: Browser, row: str, column: int) -> str:
     return str(browser.script(look, row, column))
 
 
+def fact(browser: Browser, term: str) -> str:
+    """What a page of one object says under this term; nothing where there is none."""
+    look = (
+        "const terms = [...document.querySelectorAll('.facts dt')];"
+        "return terms.find((each) => each.innerText === arguments[0])?.nextElementSibling.innerText ?? ''"
+    )
+    return str(browser.script(look, term))
+
+
 def picture(browser: Browser, name: str) -> None:
     """Of the page without its messages, which lie over it."""
     if folder := os.environ.get("DEUTERON_PICTURES"):

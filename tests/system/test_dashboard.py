@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests import needs
 from tests.browser import Browser, browsing
 from tests.clouds import Cloud, running, wait_for
-from tests.dashboard import WHOLE, address, axe, cell, log_in, open_page, picture
+from tests.dashboard import WHOLE, address, axe, cell, fact, log_in, open_page, picture
 
 pytestmark = [needs.needs_program("chromium", "chromedriver"), pytest.mark.long]
 
@@ -185,10 +185,10 @@ def test_what_is_done_elsewhere_is_seen_at_once(cloud: Cloud, browser: Browser) 
     open_page(browser, "Networks")
     browser.sees("net1")
     made = ann(cloud).network.create_network(name=TRICK)
-    browser.sees(TRICK, 5)  # without being told, it looks every 30 s
+    browser.sees(TRICK, 15)  # without being told, it looks every 30 s
     cloud.connect("admin").network.create_security_group(name=TRICK)
     ann(cloud).network.update_network(made.id, name=f"{TRICK} too")
-    browser.sees(f"{TRICK} too", 5)
+    browser.sees(f"{TRICK} too", 15)
 
 
 def test_consoles_open_and_answer(cloud: Cloud, browser: Browser) -> None:
@@ -275,12 +275,15 @@ def test_storage_and_the_rest_of_a_servers_life(cloud: Cloud, browser: Browser, 
 
     open_page(browser, "Servers")
     browser.press("vm1", "link")
+    # Each is answered before the next is asked: who is locked is not stopped.
     browser.press("Lock")
+    browser.until("it is locked", lambda: fact(browser, "Locked") == "yes")
     browser.press("Unlock")
+    browser.until("it is unlocked", lambda: fact(browser, "Locked") == "no")
     browser.press("Stop")
     browser.press("Stop")
     browser.press("Start", "button")
-    browser.sees("● active", 60)
+    browser.until("it is active", lambda: "active" in fact(browser, "Status"), 60)
     browser.press("Rename")
     browser.type("Server name", TRICK)
     browser.press("Save")
@@ -310,7 +313,7 @@ def test_an_administrator_sees_every_server_and_gives_roles(cloud: Cloud, browse
     browser.choose("User", "demo")
     browser.choose("Role", "member")
     browser.press("Give")
-    browser.sees("demo")
+    browser.until("the role", lambda: cell(browser, "demo", 3) == "member")
     assert browser.complaints() == []
 
 
@@ -360,7 +363,8 @@ def test_forms_are_for_everybody(cloud: Cloud, browser: Browser) -> None:
         assert browser.script("return document.documentElement.scrollWidth") <= 360
         browser.size(1280, 900)
         browser.press("Cancel")
-        assert browser.script("return document.activeElement.textContent") == button, "where one was before"
+        before = "return document.activeElement.textContent === arguments[0]"
+        browser.until("one is where one was", lambda button=button, before=before: browser.script(before, button))
 
 
 def test_a_person_without_a_mouse_comes_everywhere(cloud: Cloud, browser: Browser) -> None:

@@ -1,4 +1,8 @@
 // HTTP to the services of the same server, with the session's token.
+//
+// Each page has its own: its requests are those of who was logged in, and of the project, when it was shown, whoever it is
+// when they are sent, so that all of a form is done in one project. What a page reads ends with `signal`, when it is left,
+// with an AbortError; what it asked to be done is done.
 
 import { ApiError, problemOf } from "./problem.js";
 
@@ -22,8 +26,11 @@ const PAGE = 1000;
 const MOST_PAGES = 50;
 
 export class Api {
-  constructor(session) {
+  constructor(session, signal) {
     this.session = session;
+    this.signal = signal;
+    this.token = session.token;
+    this.project = session.project;
   }
 
   get(service, path, microversion) { return this.send("GET", service, path, undefined, microversion); }
@@ -51,24 +58,25 @@ export class Api {
   // Send one request. A body that is a Blob goes as it is. Throws ApiError; a 401 also ends the session.
   async send(method, service, path, body, microversion, type) {
     const { root, version, usual } = SERVICES[service];
-    const headers = { "X-Auth-Token": this.session.token ?? "", Accept: "application/json" };
+    const headers = { "X-Auth-Token": this.token ?? "", Accept: "application/json" };
     if (version) {
       const [name, value] = version(microversion ?? usual);
       headers[name] = value;
     }
     const isRaw = body instanceof Blob;
     if (body !== undefined) headers["Content-Type"] = type ?? (isRaw ? "application/octet-stream" : "application/json");
-    const { token } = this.session;
+    const signal = method === "GET" ? this.signal : null;
     let response;
     try {
-      response = await fetch(root(this.session.project?.id) + path, {
-        method, headers, body: body === undefined || isRaw ? body : JSON.stringify(body), cache: "no-store", redirect: "error",
+      response = await fetch(root(this.project?.id) + path, {
+        method, headers, body: body === undefined || isRaw ? body : JSON.stringify(body), cache: "no-store", redirect: "error", signal,
       });
     } catch (error) {
+      signal?.throwIfAborted();
       throw new ApiError(0, `The server cannot be reached: ${error.message}`);
     }
     if (response.status === 401) {
-      if (token === this.session.token) this.session.forget("Your session has ended; log in again.");
+      if (this.token === this.session.token) this.session.forget("Your session has ended; log in again.");
       throw await problemOf(response);
     }
     if (!response.ok) throw await problemOf(response);

@@ -5,15 +5,16 @@
 //
 // A panel is a module of `panels/` whose default is {id, title, section, order, admin?, show(container, context)}. `context` has
 //
-//   api        get, post, put, patch, delete, all: see api.js
+//   api        get, post, put, patch, delete, all: see api.js; of this page
 //   session    user, project, isAdmin
 //   parts      what follows the panel's name in the address
-//   go(hash)   leave for another page
+//   go(hash)   leave for another page, unless somebody did already
 //   title(t)   what this page is called, where it is about one object
 //   every(f)   run `f` now, and again when something changed that this project sees; awaits the first time
 //   signal     aborted when the page is left
 
 import { Api } from "./api.js";
+import { closeQuestions } from "./dialog.js";
 import { Feed } from "./feed.js";
 import { logIn } from "./login.js";
 import * as modules from "./panels/index.js";
@@ -25,7 +26,6 @@ const panels = Object.values(modules).sort((one, other) =>
   SECTIONS.indexOf(one.section) - SECTIONS.indexOf(other.section) || one.order - other.order);
 
 const session = new Session();
-const api = new Api(session);
 const feed = new Feed(session);
 let page = null; // the AbortController of the panel that is shown
 let main = null;
@@ -67,10 +67,10 @@ function projectChoice() {
   const id = freshId("project");
   const select = h("select", { id, onchange: async () => {
     const before = location.hash;
+    main.inert = true; // what is pressed would be done in the project that is left
     try {
-      await session.change(select.value);
       // What is shown may not be of this project; but who went to another page meanwhile stays there.
-      if (location.hash === before) location.hash = "#/overview";
+      if (await session.change(select.value) && location.hash === before) location.hash = "#/overview";
     } catch (error) {
       session.forget(error.message);
     }
@@ -87,6 +87,7 @@ function logOut() {
 // The whole page anew: somebody logged in, out, or went to another project.
 function build() {
   page?.abort();
+  closeQuestions();
   themed();
   main = h("main", { id: "main", tabindex: "-1" });
   const skip = h("a", { class: "skip", href: "#main", onclick: (event) => {
@@ -111,6 +112,7 @@ function build() {
 async function showPanel() {
   if (!session.isOpen) return;
   page?.abort();
+  closeQuestions();
   const mine = new AbortController();
   page = mine;
   const [id, ...parts] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
@@ -140,9 +142,13 @@ async function showPanel() {
     if (!mine.signal.aborted) problem.textContent = error ? error.message : "";
   };
   const every = (look) => feed.every(look, mine.signal, say);
+  const api = new Api(session, mine.signal);
+  const leave = (hash) => {
+    if (!mine.signal.aborted) go(hash);
+  };
   container.setAttribute("aria-busy", "true");
   try {
-    await panel.show(container, { api, session, parts, go, title, every, signal: mine.signal });
+    await panel.show(container, { api, session, parts, go: leave, title, every, signal: mine.signal });
   } catch (error) {
     say(error);
   } finally {

@@ -7,8 +7,10 @@
 import { fill, freshId, h, toast } from "./ui.js";
 
 // Ask for `fields`; `run(values)` does it, and what it throws is shown in the dialog. Resolves with what `run` gave, or
-// with undefined when the person changed their mind.
+// with undefined when the person changed their mind. Who closes the dialog, or leaves the page, while it is being done is told
+// by a message what became of it. A question that comes late, when another one is being answered, is not asked.
 export function ask({ title, text = "", fields, submit = "Save", done = "", danger = false, run }) {
+  if (document.querySelector("dialog[open]")) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const before = document.activeElement;
     const heading = freshId("dialog");
@@ -16,12 +18,15 @@ export function ask({ title, text = "", fields, submit = "Save", done = "", dang
     const problem = h("p", { class: "problem", role: "alert" });
     const send = h("button", { type: "submit", class: danger ? "danger" : "primary" }, submit);
     let result;
+    let sent = null;
     const form = h("form", { novalidate: true, onsubmit: answer },
       h("h2", { id: heading, tabindex: "-1" }, title), text && h("p", {}, text), controls.map((each) => each.element), problem,
       h("div", { class: "bar" }, send, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));
-    const dialog = h("dialog", { "aria-labelledby": heading, onclose: () => {
+    const dialog = h("dialog", { "aria-labelledby": heading, onclose: async () => {
+      questions.delete(dialog);
       dialog.remove();
       if (before?.isConnected) before.focus();
+      await sent;
       resolve(result);
     } }, form);
 
@@ -31,7 +36,7 @@ export function ask({ title, text = "", fields, submit = "Save", done = "", dang
       for (const each of controls) each.element.hidden = Boolean(each.field.when && !each.field.when(now));
     }
 
-    async function answer(event) {
+    function answer(event) {
       event.preventDefault();
       if (send.disabled) return;
       const asked = controls.filter((each) => !each.element.hidden);
@@ -41,25 +46,39 @@ export function ask({ title, text = "", fields, submit = "Save", done = "", dang
         wrong[0].focus();
         return;
       }
+      sent = work(Object.fromEntries(asked.map((each) => [each.field.name, each.read()])));
+    }
+
+    async function work(given) {
       send.disabled = true;
       send.setAttribute("aria-busy", "true");
       try {
-        result = (await run(Object.fromEntries(asked.map((each) => [each.field.name, each.read()])))) ?? null;
+        result = (await run(given)) ?? null;
         dialog.close();
         if (done) toast(done); // after: what is behind an open dialog is not read aloud
       } catch (error) {
-        problem.textContent = error.message;
+        if (dialog.open && dialog.isConnected) problem.textContent = error.message;
+        else if (error.name !== "AbortError") toast(error.message, true);
       } finally {
         send.disabled = false;
         send.removeAttribute("aria-busy");
       }
     }
 
+    questions.add(dialog);
     document.body.append(dialog);
     look();
     dialog.showModal();
     (controls.find((each) => !each.element.hidden)?.first ?? form.querySelector("h2")).focus();
   });
+}
+
+const questions = new Set();
+
+// Of a page that is left: what would be answered is not there any more.
+export function closeQuestions() {
+  for (const each of questions) each.close();
+  questions.clear();
 }
 
 export const confirm = ({ title, text, submit, done, run }) => ask({ title, text, fields: [], submit, done, danger: true, run });

@@ -3,6 +3,8 @@
 // The token is kept in memory, and in this tab's sessionStorage so that a reload keeps it: neither is read by a script of
 // another origin, and both end with the tab (decision 0035). It is sent in a header, never in an address or a cookie, so
 // no other page can make this browser use it.
+//
+// Invariant: the answer to what was asked before the last change of it (another project, log out) changes nothing.
 
 import { ApiError, problemOf } from "./problem.js";
 
@@ -13,6 +15,7 @@ export class Session extends EventTarget {
   constructor(storage = window.sessionStorage) {
     super();
     this.storage = storage;
+    this.turn = 0; // which change is the last
     this.state = this.read();
   }
 
@@ -45,14 +48,27 @@ export class Session extends EventTarget {
     await this.enter(first.token, wanted, projects);
   }
 
-  // Go to another project of the user.
+  // Go to another project of the user. Resolves with whether it is the session's then: not so when somebody logged out, or
+  // chose yet another, meanwhile.
   async change(projectId) {
     const wanted = this.projects.find((each) => each.id === projectId);
-    if (wanted) await this.enter(this.token, wanted, this.projects);
+    return Boolean(wanted) && this.enter(this.token, wanted, this.projects);
   }
 
   async enter(token, project, projects) {
-    const { token: scoped, about } = await ask({ methods: ["token"], token: { id: token } }, { project: { id: project.id } });
+    const mine = (this.turn += 1);
+    let found;
+    try {
+      found = await ask({ methods: ["token"], token: { id: token } }, { project: { id: project.id } });
+    } catch (error) {
+      if (mine !== this.turn) return false;
+      throw error;
+    }
+    const { token: scoped, about } = found;
+    if (mine !== this.turn) {
+      void revoke(scoped);
+      return false;
+    }
     this.state = {
       token: scoped, expires: about.expires_at, projects,
       user: { id: about.user.id, name: about.user.name },
@@ -61,23 +77,28 @@ export class Session extends EventTarget {
     };
     this.storage.setItem(KEY, JSON.stringify(this.state));
     this.dispatchEvent(new Event("change"));
+    return true;
   }
 
   // Log out: the token is revoked, as far as the server can be reached.
   async close() {
     const { token } = this;
     this.forget("");
-    if (token) await fetch(TOKENS, { method: "DELETE", headers: { "X-Auth-Token": token, "X-Subject-Token": token } }).catch(() => {});
+    if (token) await revoke(token);
   }
 
   // The token is no longer good; `why` is shown above the log-in form.
   forget(why) {
+    this.turn += 1;
     this.state = null;
     this.why = why;
     this.storage.removeItem(KEY);
     this.dispatchEvent(new Event("change"));
   }
 }
+
+const revoke = (token) =>
+  fetch(TOKENS, { method: "DELETE", headers: { "X-Auth-Token": token, "X-Subject-Token": token } }).catch(() => {});
 
 async function ask(identity, scope) {
   const response = await fetch(TOKENS, {

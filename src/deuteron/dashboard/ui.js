@@ -57,15 +57,18 @@ export function fill(element, ...children) {
 
 const nameOf = (element) => `${element.tagName} ${element.getAttribute("aria-label") ?? element.id ?? ""} ${element.textContent}`;
 
+// Pressed again before `run` is over it does nothing more: two clicks are no two requests. A page that was left meanwhile
+// says nothing of what it no longer reads.
 export function button(label, run, { danger = false, primary = false, disabled = false, about = "" } = {}) {
   const kind = [danger && "danger", primary && "primary"].filter(Boolean).join(" ");
   const made = h("button", { type: "button", class: kind || null, disabled, "aria-label": about ? `${label} ${about}` : null }, label);
   made.addEventListener("click", async () => {
+    if (made.hasAttribute("aria-busy")) return;
     made.setAttribute("aria-busy", "true");
     try {
       await run(made);
     } catch (error) {
-      toast(error.message, true);
+      if (error.name !== "AbortError") toast(error.message, true);
     } finally {
       made.removeAttribute("aria-busy");
     }

@@ -16,7 +16,9 @@ export default {
         { title: "What", value: (row) => row.words },
       ],
     });
+    let asked = 0;
     const look = async () => {
+      const mine = (asked += 1);
       fill(state, note("The hosts are asked…"));
       const { hosts } = await api.get("dashboard", "/hosts");
       const rows = [];
@@ -29,7 +31,7 @@ export default {
           return [name, error.message, "bad"];
         }
       }));
-      if (signal.aborted) return;
+      if (signal.aborted || mine !== asked) return; // who asked again sees what was answered to that
       fill(state, h("ul", {}, states.map(([name, words, kind]) => h("li", {}, `${name}: `, kind === "good" ? "everything is as it should be" : kind ? h("span", { class: "problem" }, words) : badge("differs")))));
       list.update(rows);
     };

@@ -8,7 +8,8 @@ const GENERATES = "2.91"; // the last version of Compute that makes keys itself
 
 export default {
   id: "keypairs", title: "Key pairs", section: "Project", order: 3,
-  async show(container, { api, every }) {
+  async show(container, { api, session, every }) {
+    const user = session.user.id;
     let look = async () => {};
     const list = table({
       caption: "Key pairs", key: (row) => row.name, empty: "There are no key pairs yet.",
@@ -27,7 +28,8 @@ export default {
             title: "Create a key pair", submit: "Create", fields: [{ name: "name", label: "Name", required: true }],
             run: async ({ name }) => (await api.post("compute", "/os-keypairs", { keypair: { name } }, GENERATES)).keypair,
           });
-          if (made) privateKey(made);
+          // Whoever is before the screen after somebody logged out is not shown it.
+          if (made && session.user?.id === user) privateKey(made);
           await look();
         }, { primary: true }),
         button("Import public key", async () => {

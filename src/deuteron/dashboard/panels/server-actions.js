@@ -9,6 +9,7 @@ const CONSOLES = [["VNC", "vnc", "novnc"], ["SPICE", "spice", "spice-html5"], ["
 // A console is opened in a window of its own, which hears nothing of this one.
 async function openConsole(api, id, protocol, type) {
   const { remote_console: found } = await api.post("compute", `/servers/${id}/remote-consoles`, { remote_console: { protocol, type } });
+  if (api.signal.aborted) return; // who left the page, or logged out, is shown no console of it
   const url = new URL(found.url);
   // The address of a terminal is a WebSocket's: the page that speaks to it has the same one.
   if (url.protocol === "ws:") url.protocol = "http:";

@@ -79,16 +79,19 @@ function volumesOf(api, id, after) {
 function logOf(api, id) {
   const text = h("pre", { tabindex: "0", "aria-label": "Console log" });
   const problem = h("p", { class: "problem", role: "alert" });
+  let asked = 0;
   const read = async () => {
+    const mine = (asked += 1);
     try {
       const { output } = await api.post("compute", `/servers/${id}/action`, { "os-getConsoleOutput": { length: LINES } });
+      if (mine !== asked) return; // what is newer is shown, or on its way
       const isAtEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 5;
       const shown = output.replace(/\x1b\[[0-9;?]*[A-Za-z]|[^\t\n\x20-\uffff]/g, "");
       if (text.textContent !== shown) text.textContent = shown;
       if (isAtEnd) text.scrollTop = text.scrollHeight;
       problem.textContent = "";
     } catch (error) {
-      problem.textContent = error.message;
+      if (mine === asked) problem.textContent = error.message;
     }
   };
   const details = h("details", { ontoggle: () => details.open && read() }, h("summary", {}, `The last ${LINES} lines`),
