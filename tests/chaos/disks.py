@@ -220,9 +220,10 @@ def _unlike(what: str, actual: set[str], wanted: set[str], may: set[str] = froze
 
 _WORDS = """
 echo "@{id}"
-cd {folder} && qemu-img convert -U -f qcow2 -O raw {file} /tmp/words.raw &&
-    grep -z -a -o 'chaos-[0-9]*-[0-9]*-end' /tmp/words.raw | tr '\\0' '\\n'
-rm -f /tmp/words.raw
+words=$(mktemp)
+cd {folder} && qemu-img convert -U -f qcow2 -O raw {file} $words &&
+    grep -z -a -o 'chaos-[0-9]*-[0-9]*-end' $words | tr '\\0' '\\n'
+rm -f $words
 """
 
 

@@ -84,7 +84,7 @@ class FakeApi:
     def send(self, message: Change | Ask) -> None:
         assert self._connection is not None
         text = msgspec.json.encode(message).decode()
-        asyncio.run_coroutine_threadsafe(self._connection.send(text), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._connection.send(text), self._loop).result(30)
 
     def drop(self) -> None:
         """Break the connection as a crash of the API does."""

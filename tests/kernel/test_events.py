@@ -103,12 +103,12 @@ def test_what_others_change_is_heard_at_once(runner: Runner, damage: str) -> Non
 
 def test_flows_are_heard_of_again_after_the_switch_came_back(runner: Runner, switch: OpenVSwitch) -> None:
     switch.kill("ovs-vswitchd")
-    wait_until(lambda: "flow" in runner.heard(), "the end of the switch is heard", 5)
+    wait_until(lambda: "flow" in runner.heard(), "the end of the switch is heard")
     switch.start_switch()
     wait_until(lambda: runner.whole().is_complete, "the host is as wanted", 20)
     runner.heard()
     run("ovs-ofctl del-flows br-int table=60")
-    wait_until(lambda: "flow" in runner.heard(), "a lost flow is heard of", 2)
+    wait_until(lambda: "flow" in runner.heard(), "a lost flow is heard of")
 
 
 def test_own_changes_ask_for_no_look(runner: Runner) -> None:

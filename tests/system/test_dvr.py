@@ -246,6 +246,7 @@ def test_a_floating_ip_is_translated_on_the_host_of_its_guest(scene: Scene) -> N
         scene.floating[name] = made.floating_ip_address
     for name, host in (("a", "c1"), ("b", "c1"), ("far", "c2")):
         scene.answers_for(host, name)
+    scene.is_right()  # rules come after routes
     routes = scene.cloud.on("c1", f"ip netns exec fip-{scene.public} ip route")
     assert f"{scene.floating['a']} via 169.254.64.0 dev fpr-{scene.router[:10]}" in routes, routes
     rules = scene.inside("c1", "ip rule")
@@ -258,7 +259,6 @@ def test_a_floating_ip_is_translated_on_the_host_of_its_guest(scene: Scene) -> N
     assert f"fip-{scene.public}" not in scene.cloud.on("c3", "ip netns list")
     addresses = scene.inside("n1", "ip address", "snat")
     assert scene.floating["inner"] in addresses and scene.floating["a"] not in addresses
-    scene.is_right()
     for name in ("a", "b", "far", "inner"):
         scene.ping_from_outside(name)
     for number, (one, other) in enumerate((("a", "b"), ("b", "a"), ("a", "far"), ("far", "inner"), ("inner", "a"))):
@@ -348,7 +348,7 @@ def test_its_host_has_nothing_of_it_after_the_last_floating_ip(scene: Scene) -> 
         scene.neutron.delete_ip(each.id)
     for host in ("c1", "c2"):
         wait_for("it goes", lambda name=host: scene.cloud.on(name, "ip netns list"), lambda text: "fip-" not in text)
-        assert "rfp-" not in scene.inside(host, "ip link")
+        wait_for("its pair goes", lambda name=host: scene.inside(name, "ip link"), lambda text: "rfp-" not in text)
     assert not list(scene.neutron.ports(device_owner="network:floatingip_agent_gateway"))
     scene.ping("a", OUTSIDE, 70)
 
@@ -363,5 +363,9 @@ def test_a_router_that_goes_leaves_nothing(scene: Scene) -> None:
             lambda name=host: scene.cloud.on(name, "ip netns list"),
             lambda text: scene.router not in text,
         )
-        assert "fa:16:3f" not in scene.cloud.on(host, "ovs-ofctl dump-flows br-int")
+        wait_for(
+            "its flows go",
+            lambda name=host: scene.cloud.on(name, "ovs-ofctl dump-flows br-int"),
+            lambda text: "fa:16:3f" not in text,
+        )
     scene.is_right()

@@ -122,7 +122,7 @@ def test_a_host_that_stops_is_seen_to_be_gone_and_comes_back_with_what_it_had(cl
     assert (status["ready"], status["stopped"]) == (True, [host])
     assert cloud.run("host", "start", host).stdout == f"{host} is up\n"
     assert cloud.run("host", "start", host).stdout == f"{host} is up already\n"
-    assert set.union(*_alive(cloud).values()) == {True}
+    wait_for("all lists say so", lambda: set.union(*_alive(cloud).values()), lambda seen: seen == {True})
     wait_for("its guest runs again", lambda: _pings(cloud, "n1", guest), timeout_s=90)
 
 

@@ -344,7 +344,7 @@ def victims(cloud: Cloud, server: Any, victim: str, here: str, there: str) -> li
         marked = f"/hosts/{here if 'leaves' in victim else there}/"
         return [one for one in processes.find(state, "qemu") if marked in Path(f"/proc/{one.pid}/cmdline").read_text()]
     host = here if victim == "the agent it leaves" else there
-    reply = control.ask(state, control.Ask(do="status"), timeout_s=5)
+    reply = control.ask(state, control.Ask(do="status"), timeout_s=60)
     assert reply is not None
     pid = reply.outer_pids[f"{host}-agent"]
     return [processes.Victim("agent", pid, os.pidfd_open(pid))]

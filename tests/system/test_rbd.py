@@ -130,5 +130,6 @@ def look_at(cloud: Cloud, cluster: Ceph) -> None:
         storage.delete_volume(each)
     wait_for("all to go", lambda: not list(storage.volumes()))
     assert cluster.left() == [], "nothing is left in the pool"
+    processes = "ls /run/deuteron/units; pgrep -x qemu-nbd"
     for host in ("c1", "c2"):
-        assert cloud.on(host, "ls /run/deuteron/units; pgrep -x qemu-nbd", check=False) == ""
+        wait_for("its processes end", lambda name=host: cloud.on(name, processes, check=False), "".__eq__)

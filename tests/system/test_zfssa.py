@@ -105,7 +105,8 @@ def test_the_chapter_step_by_step() -> None:
         cloud.openstack(f"volume delete my-volume-1 {' '.join(CLONES)}")
         wait_for("all to go", lambda: not volumes(cloud))
         assert luns(cloud) == {}, "nothing is left on the appliance"
-        assert cloud.on("aio", "ls /run/deuteron/units; pgrep -x qemu-nbd", check=False) == ""
+        processes = "ls /run/deuteron/units; pgrep -x qemu-nbd"
+        wait_for("its processes end", lambda: cloud.on("aio", processes, check=False), "".__eq__)
 
 
 def _pid(cloud: Cloud) -> int | None:
