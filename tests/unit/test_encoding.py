@@ -26,18 +26,27 @@ def test_a_list_in_pieces_is_the_same_json(many: int) -> None:
 
 def test_others_have_their_turn_while_a_long_list_is_encoded() -> None:
     rows: list[dict[str, Any]] = [{f"attribute{n}": "value of some length" for n in range(20)} for _ in range(200_000)]
-    took: list[float] = []
 
-    def work() -> None:
-        begun = time.perf_counter()
-        encoded({"rows": rows})
-        took.append(time.perf_counter() - begun)
+    def waited() -> tuple[float, float]:
+        """The longest that another thread waited, of what it took, in seconds."""
+        took: list[float] = []
 
-    thread = threading.Thread(target=work)
-    last, longest = time.perf_counter(), 0.0
-    thread.start()
-    while thread.is_alive():
-        now = time.perf_counter()
-        last, longest = now, max(longest, now - last)
-    # In one piece, it would be all of the time.
-    assert longest < took[0] / 2, f"waited {longest * 1000:.0f} of {took[0] * 1000:.0f} ms"
+        def work() -> None:
+            begun = time.perf_counter()
+            encoded({"rows": rows})
+            took.append(time.perf_counter() - begun)
+
+        thread = threading.Thread(target=work)
+        last, longest = time.perf_counter(), 0.0
+        thread.start()
+        while thread.is_alive():
+            now = time.perf_counter()
+            last, longest = now, max(longest, now - last)
+        return longest, took[0]
+
+    # In one piece, it would be all of the time, and always. Others use the machine, too, and may have it in between.
+    seen = [waited()]
+    while seen[-1][0] >= seen[-1][1] / 2 and len(seen) < 5:
+        seen.append(waited())
+    longest, took = seen[-1]
+    assert longest < took / 2, f"waited {longest * 1000:.0f} of {took * 1000:.0f} ms"

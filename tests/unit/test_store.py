@@ -58,8 +58,8 @@ def test_a_subscriber_that_raises_stops_neither_the_writer_nor_other_subscribers
     database.subscribe(lambda revision, recorded: heard.append(revision))
     with capture_logs() as logged:
         written = [database.submit(touch(str(n))) for n in range(2)]
-        assert [future.result(timeout=5) for future in written] == ["0", "1"]
-        assert database.submit(touch("2")).result(timeout=5) == "2", "the writer goes on"
+        assert [future.result(timeout=30) for future in written] == ["0", "1"]
+        assert database.submit(touch("2")).result(timeout=30) == "2", "the writer goes on"
         database.close()
     assert heard == [1, 2, 3]
     assert [(each["event"], each["revision"]) for each in logged] == [("a subscriber failed", n) for n in (1, 2, 3)]
@@ -125,12 +125,12 @@ def test_a_function_whose_transactions_always_end_fails_alone(tmp_path: Path) ->
         raise ConnectionAbortedError("never in any order")
 
     held = threading.Event()
-    first = database.submit(lambda tx: held.wait(5))
+    first = database.submit(lambda tx: held.wait(30))
     written = [database.submit(touch("a")), database.submit(bad), database.submit(touch("b"))]
     held.set()
-    assert first.result(timeout=5)
-    assert [written[0].result(timeout=5), written[2].result(timeout=5)] == ["a", "b"]
-    assert isinstance(written[1].exception(timeout=5), ConnectionAbortedError)
+    assert first.result(timeout=30)
+    assert [written[0].result(timeout=30), written[2].result(timeout=30)] == ["a", "b"]
+    assert isinstance(written[1].exception(timeout=30), ConnectionAbortedError)
     database.close()
 
 

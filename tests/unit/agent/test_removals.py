@@ -95,12 +95,12 @@ def running(settings: HostSettings, compute: Guests | None) -> Iterator[None]:
 
     thread = threading.Thread(target=lambda: asyncio.run(work()))
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(30)
     try:
         yield
     finally:
         ends[0]()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 

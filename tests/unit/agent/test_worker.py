@@ -90,7 +90,7 @@ def test_after_devices_were_moved_a_look_tells_whether_the_switch_heard(
     watched.passed(1)
     before = watched.looks.count("placement")
     # The first round had begun before it was made long: at most one of its turns looks there.
-    wait_for("two looks at placements", lambda: watched.looks.count("placement") - before, (2).__le__, timeout_s=10)
+    wait_for("two looks at placements", lambda: watched.looks.count("placement") - before, (2).__le__)
 
 
 def test_a_round_is_longer_the_more_there_is_to_look_at_and_takes_a_smaller_share() -> None:

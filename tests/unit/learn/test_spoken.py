@@ -13,7 +13,17 @@ from deuteron.cli.spoken import Spoken
 
 @pytest.fixture
 def shell() -> Iterator[Spoken]:
-    spoken = Spoken(["sh"], {"PATH": os.environ["PATH"]}, timeout_s=2)
+    yield from _spoken(60)
+
+
+@pytest.fixture
+def hasty_shell() -> Iterator[Spoken]:
+    """One whose answers are waited for 2 s."""
+    yield from _spoken(2)
+
+
+def _spoken(timeout_s: float) -> Iterator[Spoken]:
+    spoken = Spoken(["sh"], {"PATH": os.environ["PATH"]}, timeout_s=timeout_s)
     yield spoken
     spoken.close()
 
@@ -23,11 +33,11 @@ def test_it_answers_each_line_and_remembers_what_was_said(shell: Spoken) -> None
     assert shell.ask("echo $word >&2; echo end 1", "end") == (["first\n"], "end 1\n")
 
 
-def test_what_does_not_answer_in_time_is_ended_with_all_that_it_started(shell: Spoken) -> None:
+def test_what_does_not_answer_in_time_is_ended_with_all_that_it_started(hasty_shell: Spoken) -> None:
     with pytest.raises(Failed, match=r"within 2 s.*\nbefore"):
-        shell.ask("echo before; (sleep 600); echo end", "end")
+        hasty_shell.ask("echo before; (sleep 600); echo end", "end")
     with pytest.raises(Failed):
-        shell.ask("echo end", "end")
+        hasty_shell.ask("echo end", "end")
 
 
 def test_what_has_ended_says_so(shell: Spoken) -> None:

@@ -389,7 +389,7 @@ class Switch:
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         shutil.rmtree(self.directory)
 
     def _spawn(self, *command: str) -> None:
@@ -397,7 +397,7 @@ class Switch:
         self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=self.environment))
 
     def _await(self, condition: object, what: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not condition():  # type: ignore[operator]
             assert time.monotonic() < deadline, f"{what} did not come up"
             time.sleep(0.02)
