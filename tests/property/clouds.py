@@ -1,15 +1,16 @@
 """Random clouds, made by requests to the real API as an administrator: what of them is refused is left out.
 
 Networks of both families and several types, routers with and without gateways, groups and rules, floating IPs, address
-pairs, ports that are down, unbound or unfiltered, address scopes, on two hosts. What comes out is what a trace starts
-from: every host's intent, made by the hub from the rows, and the objects as the API shows them.
+pairs, ports that are down, unbound or unfiltered, address scopes, on two hosts; or distributed routers, on three. What
+comes out is what a trace starts from: every host's intent, made by the hub from the rows, and the objects as the API
+shows them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,11 @@ from tests.unit.api_hosts.agent import FakeAgent
 
 NET = "/network/v2.0"
 HOSTS = {"h1": "10.0.1.1", "h2": "10.0.1.2"}
+COMPUTE = {"h3": "10.0.1.3"}
+"""Where routers are distributed there is a host more, which runs no router of its own."""
 Firewall = FirewallDriver | Literal["linuxbridge"]
 MAPPINGS = {"physnet1": "br-eth2", "public": "br-ex"}
+_INTERFACES = {"br-eth2": "eth2", "br-ex": "eth3"}
 
 
 @dataclass
@@ -43,12 +47,17 @@ class Made:
 
 
 @asynccontextmanager
-async def cloud(folder: Path, firewall: Firewall, *, is_distributed: bool = False) -> AsyncIterator[RandomCloud]:
+async def cloud(
+    folder: Path, firewall: Firewall, *, is_distributed: bool = False, is_wired: bool = True
+) -> AsyncIterator[RandomCloud]:
     """An empty cloud with its external network, and agents that do what they are told.
 
     With the firewall `linuxbridge`, the second host runs that mechanism. Where routers are distributed, no host may run
-    it.
+    it, and there is a third, which is on the external network's wire if it `is_wired`.
     """
+    hosts = {**HOSTS, **COMPUTE} if is_distributed else HOSTS
+    mappings = {name: MAPPINGS if name in HOSTS or is_wired else {"physnet1": "br-eth2"} for name in hosts}
+    roles = {name: ("network", "compute", "storage") if name in HOSTS else ("compute",) for name in hosts}
     settings = Settings(
         state_dir=str(folder),
         port=5000,
@@ -57,8 +66,14 @@ async def cloud(folder: Path, firewall: Firewall, *, is_distributed: bool = Fals
         demo_password="demo-secret",
         database=address_of(folder),
         hosts={
-            name: HostEntry(token=f"token-{name}", tunnel_ip=ip, bridge_mappings=MAPPINGS, **_runs(name, firewall))
-            for name, ip in HOSTS.items()
+            name: HostEntry(
+                token=f"token-{name}",
+                tunnel_ip=ip,
+                bridge_mappings=mappings[name],
+                roles=roles[name],
+                **_runs(name, firewall),
+            )
+            for name, ip in hosts.items()
         },
         mechanism_drivers=(MECHANISM,) if is_distributed else (MECHANISM, LINUX_BRIDGE),
         operator=Operator(network=NetworkOptions(router_distributed=is_distributed)),
@@ -68,12 +83,13 @@ async def cloud(folder: Path, firewall: Firewall, *, is_distributed: bool = Fals
     parts, app = build(settings)
     parts.hub.start(asyncio.get_running_loop())
     try:
-        for host in HOSTS:
+        for host in hosts:
             agent = FakeAgent(parts, host)
             driver = "openvswitch" if firewall == LINUX_BRIDGE else firewall
-            agent.hello = msgspec.structs.replace(agent.hello, firewall_driver=driver, **_runs(host, firewall))
+            is_so = {"firewall_driver": driver, "bridge_mappings": mappings[host], "roles": roles[host]}
+            agent.hello = msgspec.structs.replace(agent.hello, **is_so, **_runs(host, firewall))
             await agent.connect()
-        yield RandomCloud(await _login(app, "admin"), parts, firewall)
+        yield RandomCloud(await _login(app, "admin"), parts, firewall, mappings)
     finally:
         await parts.hub.stop()
         await asyncio.to_thread(app._pool.shutdown)
@@ -88,14 +104,15 @@ def _runs(host: str, firewall: Firewall) -> dict[str, Any]:
 
 
 class RandomCloud:
-    def __init__(self, admin: Client, parts: Any, firewall: Firewall) -> None:
+    def __init__(self, admin: Client, parts: Any, firewall: Firewall, mappings: Mapping[str, dict[str, str]]) -> None:
         self._admin = admin
         self._parts = parts
         self._firewall = firewall
+        self._mappings = mappings
 
     async def fill(self, dice: random.Random) -> None:
         """Make random objects."""
-        await _Filling(self._admin, dice).fill()
+        await _Filling(self._admin, dice, tuple(self._mappings)).fill()
 
     async def dress(self, dice: random.Random) -> int:
         """Add what else changes plans: limits, logs, trunks, local IPs, forwarded ports and so on; how many."""
@@ -109,11 +126,12 @@ class RandomCloud:
         catalog = Catalog(rows)
         machines = {}
         with self._parts.database.read() as tx:
-            for host, tunnel_ip in HOSTS.items():
+            for host, mappings in self._mappings.items():
                 told = whole_intent(tx, self._parts.settings, host)
+                bridge_ports = {bridge: _INTERFACES[bridge] for bridge in mappings.values()}
                 settings = HostSettings(
-                    host=host, state_dir="/state", api_socket="/api.sock", token="", bridge_mappings=MAPPINGS,
-                    bridge_ports={"br-eth2": "eth2", "br-ex": "eth3"}, tunnel_ip=tunnel_ip,
+                    host=host, state_dir="/state", api_socket="/api.sock", token="", bridge_mappings=mappings,
+                    bridge_ports=bridge_ports, tunnel_ip={**HOSTS, **COMPUTE}[host],
                     firewall_driver="openvswitch" if self._firewall == LINUX_BRIDGE else self._firewall,
                     **_runs(host, self._firewall),
                 )  # fmt: skip
@@ -122,9 +140,10 @@ class RandomCloud:
 
 
 class _Filling:
-    def __init__(self, admin: Client, dice: random.Random) -> None:
+    def __init__(self, admin: Client, dice: random.Random, hosts: tuple[str, ...]) -> None:
         self._admin = admin
         self._dice = dice
+        self._hosts = hosts
         self.refused = 0
 
     async def make(self, collection: str, **values: Any) -> dict[str, Any] | None:
@@ -259,6 +278,8 @@ class _Filling:
             values: dict[str, Any] = {"name": f"r{number}", "admin_state_up": self.chance(0.93)}
             if self.chance(0.75):
                 values["external_gateway_info"] = {"network_id": public["id"], "enable_snat": self.chance(0.75)}
+            if len(self._hosts) > len(HOSTS):
+                values["distributed"] = self.chance(0.85)  # beside some that are not
             made = await self.make("routers", **values)
             if made is None:
                 continue
@@ -295,7 +316,7 @@ class _Filling:
             else [],
         }
         if self.chance(0.95):
-            values["binding:host_id"] = dice.choice(tuple(HOSTS))
+            values["binding:host_id"] = dice.choice(self._hosts)
         if self.chance(0.15):
             values |= {"port_security_enabled": False, "security_groups": []}
         elif self.chance(0.2):

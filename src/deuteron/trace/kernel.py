@@ -26,6 +26,7 @@ from deuteron.trace.stack import Device, Route, Stack
 from deuteron.trace.tracking import (
     Connection,
     Known,
+    begins_nothing,
     begun,
     flow_of,
     from_source,
@@ -191,10 +192,8 @@ class _Passage:
             else:
                 passing.state = "UNTRACKED"
         ended = self._ask("mangle", hook)
-        if ended is None and hook == "OUTPUT":
-            ended = self._ask("nat", hook)
-        elif ended is None:
-            ended = self._translate(hook, is_in=hook == "PREROUTING")
+        if ended is None and self.connection is not None:  # what has no connection is not translated
+            ended = self._translate(hook, is_in=hook != "POSTROUTING")
         if ended is None and hook == "OUTPUT":
             ended = self._ask("filter", hook)
         passing.connection = self.connection
@@ -203,6 +202,9 @@ class _Passage:
     def _track(self) -> None:
         zone = (self.stack.name, self.passing.zone)
         self.known = self.stack.tracker.find(zone, self.packet)
+        if self.known is None and begins_nothing(self.packet):
+            self.passing.state = "INVALID"
+            return
         self.connection = begun(self.packet) if self.known is None else self.known.connection
         self.passing.connection = self.connection
         if self.known is not None and self.connection.is_answered:

@@ -54,6 +54,8 @@ class Packet(msgspec.Struct, frozen=True):
     """Of the IP packet; it may not be fragmented."""
     mark: int = 0
     """What the kernel of one host notes of it."""
+    is_answer: bool = False
+    """Of a connection, whether it goes back: of TCP, with SYN and ACK."""
 
     @property
     def family(self) -> Literal[4, 6]:
@@ -115,6 +117,7 @@ def answer(packet: Packet) -> Packet:
         dport=dport,
         ttl=64,
         mark=0,
+        is_answer=True,
     )
 
 

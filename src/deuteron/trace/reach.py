@@ -205,6 +205,17 @@ class _Reach:
             if there is None or not there["admin_state_up"] or not any(each["enable_dhcp"] for each in served):
                 raise _Stopped("network", str(row["network_id"]), "its DHCP is off")
 
+    def _is_used(self, row: Row) -> bool:
+        """Whether a router that is up translates floating IPs where a host has its port outside."""
+        for given in self._state.all("floatingip"):
+            port = self._state.get("port", given["port_id"]) if given["port_id"] else None
+            router = self._state.get("router", given["router_id"]) or {}
+            if port is not None and router.get("distributed") and router["admin_state_up"]:
+                is_near = given["floating_network_id"] == row["network_id"] and _is_plugged(port)
+                if is_near and port["binding:host_id"] == row["binding:host_id"]:
+                    return True
+        return False
+
     # --- networks -----------------------------------------------------------------------------------------------------
 
     def _who_has(self, network_id: str, address: str, asker: Row | None) -> Row | str:
@@ -223,6 +234,8 @@ class _Reach:
         if owner is not None:
             self._refuse_unknown(owner)
             self._refuse_down(owner)
+            if owner["device_owner"] == _AGENT_GATEWAY and address in _texts(owner) and not self._is_used(owner):
+                raise _Stopped("network", network_id, "nobody has it")
             return owner
         there = self._state.get("network", network_id) or {}
         if there.get("router:external"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from deuteron.trace.packet import ECHO, Packet
+from deuteron.trace.packet import ECHO, SCTP, TCP, Packet
 
 Zone = tuple[str, int]
 """A switch ("") or a namespace (its mark), and the number."""
@@ -90,6 +90,15 @@ def begun(packet: Packet) -> Connection:
     """The connection that a packet begins, untranslated."""
     there = flow_of(packet)
     return Connection(there, there.back)
+
+
+def begins_nothing(packet: Packet) -> bool:
+    """Whether a packet of no known connection has none for Linux, as an answer whose question it has not seen.
+
+    Source: nf_conntrack_proto_icmp.c (`valid_new`), nf_conntrack_proto_tcp.c (SYN and ACK in `sNO`),
+    nf_conntrack_proto_sctp.c.
+    """
+    return packet.is_answer and packet.protocol in (*ECHO, TCP, SCTP)
 
 
 def to_destination(packet: Packet, address: str, port: int | None = None) -> Packet:

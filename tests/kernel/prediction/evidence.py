@@ -154,6 +154,6 @@ def partings(legs: Sequence[tuple[Leg, bytes]]) -> list[str]:
     return found
 
 
-def routes(asked: Iterable[tuple[str, str]]) -> list[Route]:
-    """The ways in namespaces to addresses."""
+def routes(asked: Iterable[tuple[str, ...]]) -> list[Route]:
+    """The ways in namespaces to addresses, of what comes from and by whatever is said as well."""
     return [route_to(*each) for each in asked]

@@ -2,7 +2,7 @@
 
         outside: bridges  tunnel ── trunk ── provider ── world (tap)
                              |        |         |
-h1, h2 (processes, mounts,  eth1     eth2      eth3
+h1, h2, … (processes, mounts,  eth1     eth2      eth3
 network, a switch)
 """
 
@@ -13,7 +13,7 @@ import select
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -22,7 +22,6 @@ import msgspec
 
 from deuteron.model.intent import HostSettings
 from deuteron.trace.reach import OUTSIDE
-from tests.property.clouds import HOSTS, MAPPINGS
 
 _CABLES: Final = {"eth1": "tunnel", "eth2": "trunk", "eth3": "provider"}
 TUNNELS: Final = "eth1"
@@ -85,13 +84,12 @@ class Machine:
 
 
 class Machines:
-    """Use as a context manager: `outside` and the hosts of `tests.property.clouds`."""
+    """Use as a context manager: `outside` and the hosts of `tests.property.clouds`, by their addresses."""
 
-    def __init__(self, folder: Path) -> None:
-        names = (OUTSIDE, *HOSTS)
-        self._all = {name: Machine(name, folder / name) for name in names}
+    def __init__(self, folder: Path, hosts: Mapping[str, str]) -> None:
+        self._all = {name: Machine(name, folder / name) for name in (OUTSIDE, *hosts)}
         self.outside = self._all[OUTSIDE]
-        self.hosts = {name: self._all[name] for name in HOSTS}
+        self.hosts = {name: self._all[name] for name in hosts}
 
     def __enter__(self) -> Machines:
         try:
@@ -127,11 +125,10 @@ class Machines:
         return [machine.answer() for machine in machines]
 
 
-def settings_of(name: str, planned: HostSettings) -> HostSettings:
+def settings_of(planned: HostSettings) -> HostSettings:
     """What the agent of a host is told here, where that of the plans of `tests.property.clouds` has no cable."""
     return msgspec.structs.replace(
         planned,
         bridge_ports={**planned.bridge_ports, "br-eth1": TUNNELS},
-        bridge_addresses={"br-eth1": f"{HOSTS[name]}/24"},
-        bridge_mappings=MAPPINGS,
+        bridge_addresses={"br-eth1": f"{planned.tunnel_ip}/24"},
     )

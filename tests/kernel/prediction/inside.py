@@ -84,13 +84,20 @@ class Host:
         self._switch = OpenVSwitch(self.folder)
         self._before = _shown()
 
-    def realise(self, intent: HostIntent | None, settings: HostSettings) -> tuple[list[str], str]:
-        """Reconcile; what could not be done in time, and what the next round of an agent still had to mend."""
+    def realise(self, intent: HostIntent | None, settings: HostSettings | None) -> tuple[list[str], str]:
+        """Reconcile; what could not be done in time, and what the next round of an agent still had to mend.
+
+        Without an intent nothing is to be here, and settings are not needed.
+        """
         begun = time.monotonic()
-        if self._runner is None:
+        if settings is not None:
             kinds = known_kinds(settings.device_kinds)
             settings = msgspec.structs.replace(settings, state_dir=str(self.folder), device_kinds=kinds)
-            self._runner = Runner(settings)
+            if self._runner is None:
+                self._runner = Runner(settings)
+            self._runner.settings = settings  # of this cloud
+        if self._runner is None:
+            return [], ""
         outcome = self._runner.run(intent)
         while not outcome.is_complete and time.monotonic() - begun < 20:
             time.sleep(0.02)
@@ -146,7 +153,7 @@ class Host:
     def partings(self, legs: Sequence[tuple[Leg, bytes]]) -> list[str]:
         return evidence.partings(legs)
 
-    def routes(self, asked: Sequence[tuple[str, str]]) -> list[Route]:
+    def routes(self, asked: Sequence[tuple[str, ...]]) -> list[Route]:
         return evidence.routes(asked)
 
     def run(self, sent: Sequence[tuple[str, Probe]], seconds: float, is_once: bool = False) -> list[Sighting]:

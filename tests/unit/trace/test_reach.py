@@ -173,3 +173,11 @@ def test_what_a_host_translates_itself_needs_no_gateway() -> None:
         assert not reachable(cloud, "2", "8.8.8.8", TCP, 22).arrives
     down = state(ONE, AGENT, rules=(SSH,), distributed=True, admin_state_up=False)
     assert reachable(down, OUTSIDE, "172.24.4.20", TCP, 22).stopped_by == ("router", "r")
+
+
+def test_a_hosts_port_outside_answers_while_a_router_that_is_up_needs_it() -> None:
+    asker = port("9", "ext", "172.24.4.9", **{"binding:host_id": "h9"})
+    up = state(ONE, asker, AGENT, rules=(SSH,), distributed=True)
+    assert reachable(up, "9", "172.24.4.30", TCP, 22) == Reach(True, at="ag")
+    down = state(ONE, asker, AGENT, rules=(SSH,), distributed=True, admin_state_up=False)
+    assert reachable(down, "9", "172.24.4.30", TCP, 22).why == "nobody has it"
