@@ -39,6 +39,7 @@ def places(world: World, catalog: Catalog, word: str, outside_devices: Mapping[s
     found: list[Place] = []
     for machine in world.machines.values():
         found += _devices(machine, catalog, {str(port["id"]) for port in own}, near)
+        found += _pairs(machine, catalog, joined, str(row["id"]))
         found += _wires(machine, catalog, networks)
     if not any(place.is_own for place in found):
         raise NoSuchEnd(f"{called} has no device on any host")
@@ -95,6 +96,17 @@ def _devices(machine: Machine, catalog: Catalog, own: set[str], near: set[str]) 
             yield Place(machine.name, "", tap, about, is_own)
 
 
+def _pairs(machine: Machine, catalog: Catalog, routers: set[str], own: str) -> Iterator[Place]:
+    """Both ends of the pairs by which distributed routers lead to floating IPs of a host (`net.plan.floating`)."""
+    for router_id in sorted(routers):
+        fpr = names.fpr_name(router_id)
+        for link in machine.plan.links:
+            if link.name == fpr and link.peer is not None and link.peer_namespace is not None:
+                about = f"router {catalog.name('router', router_id)}"
+                yield Place(machine.name, link.peer_namespace, link.peer, about, router_id == own)
+                yield Place(machine.name, link.namespace, fpr, about, router_id == own)
+
+
 def _wires(machine: Machine, catalog: Catalog, networks: set[str]) -> Iterator[Place]:
     """The interfaces of a host that carry networks."""
     settings = machine.settings
@@ -121,4 +133,6 @@ def _whose(catalog: Catalog, port_id: str) -> str:
         return f"router {catalog.name('router', device)}"
     if port["device_owner"] == "network:dhcp":
         return f"DHCP of network {catalog.name('network', str(port['network_id']))}"
+    if port["device_owner"] == "network:floatingip_agent_gateway":
+        return f"floating IPs of network {catalog.name('network', str(port['network_id']))}"
     return f"port {catalog.name('port', port_id)}"

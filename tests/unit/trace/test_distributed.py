@@ -15,6 +15,10 @@ from deuteron.model.intent import (
     TunnelPeer,
 )
 from deuteron.model.outside import ExternalNetwork
+from deuteron.trace.catalog import Catalog
+from deuteron.trace.follow import Place
+from deuteron.trace.packet import ICMP, TCP, UDP
+from deuteron.trace.places import places as devices_of
 from deuteron.trace.walk import Asked, End, Walked, walk
 from deuteron.trace.world import Machine, World
 from tests.unit.net.plancloud import (
@@ -183,3 +187,43 @@ def test_without_one_it_comes_to_a_floating_ip_by_the_host_of_the_gateway(world:
     assert there == {"c1", "n1", "c2"}
     assert f"snat-{uid('r')}" in {place.split()[0] for place in places(walked)}
     assert FIP in {place.split()[0] for place in places(walked)}
+
+
+def test_an_answer_whose_question_went_another_way_is_not_translated(world: World) -> None:
+    """Linux takes it for no connection's; of UDP it cannot know."""
+    nat = f"qrouter-{uid('r')} nat POSTROUTING"
+    met = {}
+    for protocol in (ICMP, TCP, UDP):
+        walked = walk(
+            near(world), End("1", port_id=ONE.id), End("2", OTHER.id, address="10.2.0.6"), Asked(protocol, 80)
+        )
+        assert walked.back is not None and walked.back.dropped is None
+        met[protocol] = [hop.rule for hop in walked.back.hops if hop.place == nat and hop.host == "c2"]
+    assert met[ICMP] == met[TCP] == []
+    assert met[UDP] and "! -o rfp-" in met[UDP][0]
+
+
+def test_a_capture_of_it_looks_at_where_floating_ips_leave(world: World) -> None:
+    ports = [*INTERFACES, *BESIDE, GATEWAY, AGENT, ONE, OTHER]
+    networks = (LEFT, RIGHT, EXT)
+    rows = [
+        {"id": each.id, "name": "", "network_id": each.network_id, "device_owner": each.device_owner,
+         "device_id": uid("r") if each in (*INTERFACES, *BESIDE, GATEWAY) else "", "fixed_ips": []}
+        for each in ports
+    ]  # fmt: skip
+    kinds = [
+        {"id": each.id, "name": name, "provider:network_type": each.network_type,
+         "provider:physical_network": each.physical_network}
+        for each, name in zip(networks, ("left", "right", "public"), strict=True)
+    ]  # fmt: skip
+    catalog = Catalog({"port": rows, "network": kinds, "router": [{"id": uid("r"), "name": "edge"}]})
+    called, found = devices_of(near(world), catalog, "edge", {})
+    assert called.startswith("router edge")
+    id = uid("r")[:10]
+    there = {(each.host, each.namespace, each.device): (each.about, each.is_own) for each in found}
+    assert there["c2", f"qrouter-{uid('r')}", f"rfp-{id}"] == ("router edge", True)
+    assert there["c2", FIP, f"fpr-{id}"] == ("router edge", True)
+    assert there["c2", FIP, f"fg-{AGENT.id[:11]}"] == ("floating IPs of network public", False)
+    assert not [place for place in there if place[0] in ("c1", "n1") and place[2].startswith(("rfp-", "fpr-", "fg-"))]
+    _, of_guest = devices_of(near(world), catalog, OTHER.id, {})
+    assert Place("c2", FIP, f"fpr-{id}", "router edge", False) in of_guest
