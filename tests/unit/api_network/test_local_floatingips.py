@@ -211,3 +211,41 @@ def test_a_limit_goes_with_it(client: Client, scene: Scene) -> None:
     assert [each.qos_policy_id for each in here.limited_addresses] == [policy]
     assert policy in whole(client.cloud, "c1").qos_policies
     assert msgspec.structs.asdict(here)["limited_addresses"][0].address == scene.floating["floating_ip_address"]
+
+
+def test_nobody_binds_the_port_of_a_host_elsewhere(client: Client, scene: Scene) -> None:
+    """Neutron binds it back whenever its agent asks for it; here it stays."""
+    (port,) = owned(client, GATEWAY)
+    for host in ("c2", "", None):
+        told = client.put(f"/v2.0/ports/{port['id']}", {"port": {"binding:host_id": host, "name": "mine"}})["port"]
+        assert (told["binding:host_id"], told["name"]) == ("c1", "mine")
+    here = local(client, "c1", scene.router)
+    assert here is not None and here.port.port_id == port["id"]
+    assert port["id"] in whole(client.cloud, "c1").ports
+
+
+@pytest.mark.parametrize("taken", [{"device_owner": ""}, {"device_id": "x"}, {"device_id": "", "device_owner": "a:b"}])
+def test_a_host_gets_another_port_for_one_that_is_taken_from_it(
+    client: Client, scene: Scene, taken: dict[str, str]
+) -> None:
+    (port,) = owned(client, GATEWAY)
+    client.put(f"/v2.0/ports/{port['id']}", {"port": taken})
+    (other,) = (each for each in owned(client, GATEWAY) if each["id"] != port["id"])
+    assert (other["binding:host_id"], other["device_id"]) == ("c1", registry.host_id("c1", registry.L3_AGENT))
+    here = local(client, "c1", scene.router)
+    assert here is not None and here.port.port_id == other["id"]
+    assert [each.id for each in here.floating_ips] == [scene.floating["id"]]
+    assert client.call("DELETE", f"/v2.0/ports/{port['id']}").status == 204, "it is an ordinary port"
+
+
+def test_where_no_address_is_left_for_another_the_routers_host_translates(client: Client) -> None:
+    out = outside(client, "198.51.100.0/29")
+    id = router(client, external_gateway_info={"network_id": out})
+    network, _, _ = attached(client, id, "10.1.0.0/24")
+    given = floating(client, out, guest(client, network, "c1")["id"])
+    (port,) = owned(client, GATEWAY)
+    while client.call("POST", "/v2.0/ports", {"port": {"network_id": out}}).status == 201:
+        pass
+    client.put(f"/v2.0/ports/{port['id']}", {"port": {"device_owner": ""}})
+    assert local(client, "c1", id) is None and central(client, id) == [given["id"]]
+    assert owned(client, GATEWAY) == []

@@ -104,6 +104,22 @@ def serves(tx: Tx, port: PortRow) -> bool:
     return _is_ours(port) and slots.has_pairs(tx, port["binding:host_id"], port["network_id"])
 
 
+def lost_gateway(tx: Tx, settings: Settings, before: PortRow) -> None:
+    """What was a host's port outside is an administrator's: floating IPs there get another, or their router's host.
+
+    Nobody binds such a port elsewhere: Neutron binds it back whenever its agent asks for it. Source: neutron,
+    api/rpc/handlers/l3_rpc.py (`get_agent_gateway_port`), db/l3_dvr_db.py (`_get_agent_gw_ports_exist_for_network`).
+    """
+    network_id, host = before["network_id"], before["binding:host_id"]
+    there = query.rows(tx, floatingips, floatingips.c.floating_network_id == network_id, order_by=(floatingips.c.id,))
+    where = slots.local_floating(tx, [each["id"] for each in there])
+    mine = [each for each in there if each["id"] in where and where[each["id"]].host == host]
+    for each in mine:
+        _leave(tx, settings, each["id"], where[each["id"]])
+    for each in mine:
+        settle(tx, settings, each)
+
+
 def _is_ours(port: PortRow) -> bool:
     """Its `device_owner` alone does not say so: on its own network a project may write any."""
     return port["project_id"] == CLOUD and port["device_id"] == _agent_of(port["binding:host_id"])

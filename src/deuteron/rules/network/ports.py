@@ -112,7 +112,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
     """The port with `values` set. Raises: as `create_port`."""
     new = {name: value for name, value in values.items() if name not in dns.NAMES}
     new.update(dns.kept(settings, values))
-    if row["binding:vif_type"] == DISTRIBUTED_VIF and caller is not None:
+    is_hosts = row["device_owner"] == AGENT_GATEWAY and serves(tx, row)
+    if caller is not None and (is_hosts or row["binding:vif_type"] == DISTRIBUTED_VIF):
         new.pop("binding:host_id", None)  # where it is, is not for its owner to say
     if "binding:host_id" in new and new["binding:host_id"] is None:
         new["binding:host_id"] = ""
@@ -165,6 +166,8 @@ def update_port(tx: Tx, settings: Settings, caller: Caller | None, row: PortRow,
         trunk_ports.follow(tx, settings, changed)
     if host is not None or "device_owner" in new:
         local_floating.settle_port(tx, settings, row["id"])
+    if is_hosts and not serves(tx, changed):
+        local_floating.lost_gateway(tx, settings, row)
     if "security_groups" in new and new["security_groups"] != row["security_groups"]:
         tx.execute(delete(security_group_ports).where(security_group_ports.c.port_id == row["id"]))
         _join_groups(tx, row["id"], changed["security_groups"])
