@@ -79,7 +79,9 @@ def _refuse_nowhere(agents: Sequence[dict[str, Any]], there: Carried, host: str)
 
 
 def _others(agents: Sequence[dict[str, Any]], kind: str, host: str) -> list[dict[str, Any]]:
-    return [each for each in agents if each["agent_type"] == kind and each["alive"] and each["host"] != host]
+    able = [each for each in agents if each["agent_type"] == kind and each["alive"] and each["host"] != host]
+    # Who routes for distributed routers alone takes nobody else's.
+    return [each for each in able if each["configurations"].get("agent_mode") != "dvr"]
 
 
 # --- servers ------------------------------------------------------------------------------------------------------

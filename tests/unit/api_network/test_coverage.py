@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from deuteron.model.intent import Hello
 from deuteron.model.network import RESOURCES
+from deuteron.rules.hosts import registry
 from tests.coverage.words import paragraph, unheld
 from tests.unit.api_compute.harness import run, world
+from tests.unit.api_hosts.test_views import whole
 from tests.unit.api_network.harness import OTHER, Client, cloud_in
 
 TITLE = "Network v2.0"
@@ -192,6 +195,31 @@ def test_networks_are_of_four_types(tmp_path: Path) -> None:
             body = {"network": {"provider:network_type": kind, "provider:segmentation_id": 5}}
             answer = client.call("POST", "/v2.0/networks", body)
             assert (answer.status, answer.error["type"]) == (400, "InvalidInput")
+
+
+def test_networks_of_several_tunnel_types_are_side_by_side(tmp_path: Path) -> None:
+    kinds = ("vxlan", "gre", "geneve")
+    with cloud_in(tmp_path, tunnel_types=kinds) as client:
+        hello = Hello("aio", ("network", "compute"), 1, 1, 1, tunnel_ip="192.0.2.1", tunnel_types=kinds)
+        client.cloud.database.write(lambda tx: registry.greet(tx, hello))
+        made = {}
+        for kind in kinds:
+            wanted = {"provider:network_type": kind, "provider:segmentation_id": 77}
+            network = client.network("admin", **wanted)
+            assert wanted.items() <= network.items() and network["provider:physical_network"] is None
+            made[kind] = network["id"]
+            client.subnet(network["id"], "10.1.0.0/24", "admin")
+            plugged = {"device_owner": "compute:nova", "binding:host_id": "aio"}
+            port = client.port(network["id"], "admin", **plugged)
+            assert port["binding:vif_type"] == "ovs"
+        listed = client.get("/v2.0/networks")["networks"]
+        assert {each["provider:network_type"]: each["id"] for each in listed if each["id"] in made.values()} == made
+        for kind in kinds:
+            found = client.get(f"/v2.0/networks?provider:network_type={kind}")["networks"]
+            assert [each["id"] for each in found] == [made[kind]]
+        seen = whole(client.cloud, "aio").networks
+        told = {seen[made[kind]].network_type: seen[made[kind]].segmentation_id for kind in kinds}
+        assert told == dict.fromkeys(kinds, 77)
 
 
 def test_a_subnet_serves_the_owners_it_is_for(client: Client) -> None:

@@ -204,3 +204,53 @@ def test_its_owner_does_not_say_where_an_interface_is(client: Client) -> None:
     client.put(f"/v2.0/ports/{port['id']}", {"port": {"binding:host_id": "c2"}})
     now = client.get(f"/v2.0/ports/{port['id']}")["port"]
     assert (now["binding:host_id"], now["binding:vif_type"]) == ("", "distributed")
+
+
+def l3_agents(client: Client) -> dict[str, Any]:
+    """By host."""
+    found = client.get("/v2.0/agents?agent_type=L3 agent".replace(" ", "%20"))["agents"]
+    return {each["host"]: each for each in found}
+
+
+def test_a_host_that_routes_for_them_has_an_agent_of_its_mode_while_it_does(client: Client) -> None:
+    id = router(client, external_gateway_info={"network_id": external(client)})
+    network, _, _ = attached(client, id, "10.1.0.0/24")
+    assert {host: each["configurations"] for host, each in l3_agents(client).items()} == {
+        "n1": {"agent_mode": "dvr_snat", "routers": 1}
+    }, "none routes there yet"
+    port = guest(client, network, "c1")
+    central = router(client, distributed=False)
+    subnet = client.subnet(client.network()["id"], "10.9.0.0/24", enable_dhcp=False)["id"]
+    client.put(f"/v2.0/routers/{central}/add_router_interface", {"subnet_id": subnet})
+    found = l3_agents(client)
+    assert {host: each["configurations"] for host, each in found.items()} == {
+        "n1": {"agent_mode": "dvr_snat", "routers": 2},
+        "c1": {"agent_mode": "dvr", "routers": 1},
+    }
+    agent = found["c1"]
+    assert (agent["id"], agent["binary"]) == (registry.host_id("c1", registry.L3_AGENT), "neutron-l3-agent")
+    assert client.get(f"/v2.0/agents/{agent['id']}")["agent"] == agent
+    hosting = client.get(f"/v2.0/routers/{id}/l3-agents")["agents"]
+    assert [each["host"] for each in hosting] == ["n1"], "as Neutron: where it is scheduled"
+    assert client.get(f"/v2.0/agents/{agent['id']}/l3-routers") == {"routers": []}
+    client.delete(f"/v2.0/ports/{port['id']}")
+    assert l3_agents(client).keys() == {"n1"}
+    assert client.call("GET", f"/v2.0/agents/{agent['id']}").status == 404
+
+
+def test_such_an_agent_gets_nothing_by_hand_and_is_not_taken_down_alone(client: Client) -> None:
+    id = router(client)
+    network, _, _ = attached(client, id, "10.1.0.0/24")
+    guest(client, network, "c1")
+    path = f"/v2.0/agents/{registry.host_id('c1', registry.L3_AGENT)}"
+    given = client.call("POST", f"{path}/l3-routers", {"router_id": router(client, distributed=False)})
+    taken = client.call("DELETE", f"{path}/l3-routers/{id}")
+    down = client.call("PUT", path, {"agent": {"admin_state_up": False}})
+    said = [(each.status, each.error["type"]) for each in (given, taken, down)]
+    assert said == [
+        (409, "DVRL3CannotAssignToDvrAgent"),
+        (409, "DVRL3CannotRemoveFromDvrAgent"),
+        (400, "HTTPBadRequest"),
+    ]
+    told = client.put(path, {"agent": {"description": "of c1"}})["agent"]
+    assert (told["description"], told["admin_state_up"], told["host"]) == ("of c1", True, "c1")

@@ -25,7 +25,18 @@ from deuteron.model.resource import Resource
 from deuteron.model.scalars import NetworkId
 from deuteron.rules.hosts import registry
 from deuteron.rules.hosts.registry import Agent
-from deuteron.rules.network import attributes, bindings, dhcp, faults, flavors, ha, networks, router_hosts, sight
+from deuteron.rules.network import (
+    attributes,
+    bindings,
+    dhcp,
+    dvr_agents,
+    faults,
+    flavors,
+    ha,
+    networks,
+    router_hosts,
+    sight,
+)
 from deuteron.rules.network import routers as router_rules
 from deuteron.rules.network.kinds import ZONE
 from deuteron.rules.network.subnets import pool_size
@@ -47,7 +58,8 @@ def list_agents(call: Call, tx: Tx) -> Reply:
     if not call.policy.check(call.caller, "get_agent"):
         return lists.answer(call, lists.AGENTS, [])
     use = _use(tx)
-    shown = [_agent(tx, agent, use) for agent in registry.agents(tx, call.settings)]
+    found = [*registry.agents(tx, call.settings), *dvr_agents.agents(tx, call.settings)]
+    shown = [_agent(tx, agent, use) for agent in found]
     return lists.answer(call, lists.AGENTS, shown)
 
 
@@ -73,7 +85,7 @@ def update_agent(call: Call, tx: Tx) -> Reply:
     agent = _find_agent(call, tx)
     rights.require(call, "update_agent")
     up = values.get("admin_state_up")
-    if up is False and agent.agent_type not in _SERVING:
+    if up is False and (agent.agent_type not in _SERVING or dvr_agents.is_one(agent)):
         raise faults.refused(
             "HTTPBadRequest", "An agent of this cloud is a part of its host; it cannot be taken down on its own"
         )
@@ -168,6 +180,10 @@ def add_router(call: Call, tx: Tx) -> Reply:
     rights.require(call, "create_l3-router")
     router = sight.find_visible(tx, call.caller, router_rules.KIND, _named(call, "router_id"))
     agent = _find_agent(call, tx)
+    if dvr_agents.is_one(agent):
+        raise faults.conflict(
+            "DVRL3CannotAssignToDvrAgent", "Not allowed to manually assign a router to an agent in 'dvr' mode."
+        )
     if agent.agent_type != "L3 agent" or not agent.admin_state_up:
         raise faults.missing("InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
     if ha.is_spread(router):
@@ -186,6 +202,10 @@ def remove_router(call: Call, tx: Tx) -> Reply:
     """DELETE /agents/{id}/l3-routers/{router}: it runs nowhere until it is given a host or changes its ports."""
     rights.require(call, "delete_l3-router")
     agent = _find_agent(call, tx)
+    if dvr_agents.is_one(agent):
+        raise faults.conflict(
+            "DVRL3CannotRemoveFromDvrAgent", "Not allowed to manually remove a router from an agent in 'dvr' mode."
+        )
     router = sight.find_visible(tx, call.caller, router_rules.KIND, call.params["router"])
     # As in Neutron, who asks that a router leaves where it is not has what it asked for.
     if agent.agent_type == "L3 agent" and agent.host.name in ha.hosts_of(tx, router["id"]):
@@ -345,7 +365,8 @@ def _agents_on(call: Call, tx: Tx, agent_type: str, hosts: Sequence[str | None])
 
 
 def _find_agent(call: Call, tx: Tx) -> Agent:
-    agent = registry.find_agent(tx, call.settings, call.params["id"])
+    id = call.params["id"]
+    agent = registry.find_agent(tx, call.settings, id) or dvr_agents.find(tx, call.settings, id)
     if agent is None:
         raise faults.not_found("agent", call.params["id"])
     if not call.policy.check(call.caller, "get_agent"):
@@ -355,7 +376,7 @@ def _find_agent(call: Call, tx: Tx) -> Agent:
 
 @dataclass(frozen=True)
 class _Use:
-    """By host: how many ports are bound there, for how many networks it serves DHCP, how many routers it runs."""
+    """By host: how many ports are bound there, for how many networks it serves DHCP, how many routers are there."""
 
     ports: Mapping[str, int]
     dhcp: Mapping[str, int]
@@ -373,10 +394,12 @@ def _use(tx: Tx, host: str | None = None) -> _Use:
     alone = _counts(tx, select(routers.c.host, func.count()).where(*on_router, is_alone).group_by(routers.c.host))
     on_network = [] if host is None else [dhcp_hosts.c.host == host]
     served = select(dhcp_hosts.c.host, func.count()).where(*on_network).group_by(dhcp_hosts.c.host)
+    local = dvr_agents.counts(tx, host)
+    every = alone.keys() | spread.keys() | local.keys()
     return _Use(
         _counts(tx, select(bound, func.count()).where(*on_port).group_by(bound)),
         _counts(tx, served),
-        {name: alone.get(name, 0) + spread.get(name, 0) for name in alone.keys() | spread.keys()},
+        {name: alone.get(name, 0) + spread.get(name, 0) + local.get(name, 0) for name in every},
     )
 
 
@@ -414,8 +437,9 @@ def _configurations(tx: Tx, agent: Agent, use: _Use) -> dict[str, Any]:
         served = use.dhcp.get(host.name, 0)
         return {"dhcp_driver": "dnsmasq", "dhcp_lease_duration": 86400, "networks": served}
     if agent.agent_type == "L3 agent":
-        # As in Neutron with DVR: it has gateways of distributed routers, and routers that are not.
+        # As in Neutron with DVR: it has gateways of distributed routers, and routers that are not; or neither.
         mode = "dvr_snat" if MECHANISM in host.mechanism_drivers else "legacy"
+        mode = "dvr" if dvr_agents.is_one(agent) else mode
         return {"agent_mode": mode, "routers": use.routers.get(host.name, 0)}
     return {}
 

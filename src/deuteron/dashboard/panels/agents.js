@@ -15,6 +15,7 @@ export default {
         { title: "Type", value: (row) => row.agent_type },
         { title: "Name", value: (row) => row.binary },
         { title: "Host", value: (row) => row.host },
+        { title: "Mode", value: (row) => row.configurations.agent_mode ?? "" },
         { title: "Zone", value: (row) => row.availability_zone },
         { title: "Status", value: (row) => (row.admin_state_up ? "enabled" : "disabled"), cell: (row) => badge(row.admin_state_up ? "enabled" : "disabled") },
         { title: "State", value: (row) => (row.alive ? "up" : "down"), cell: (row) => badge(row.alive ? "up" : "down") },

@@ -131,10 +131,11 @@ class Agent:
 DHCP_AGENT: Final = "neutron-dhcp-agent"
 L3_AGENT: Final = "neutron-l3-agent"
 
+_L3: Final = AgentKind(L3_AGENT, "L3 agent", "l3_agent")
 _AGENTS: Final[Mapping[str, tuple[AgentKind, ...]]] = {
     "network": (
         AgentKind(DHCP_AGENT, "DHCP agent", "dhcp_agent"),
-        AgentKind(L3_AGENT, "L3 agent", "l3_agent"),
+        _L3,
         AgentKind("neutron-metadata-agent", "Metadata agent"),
     ),
 }
@@ -244,6 +245,11 @@ def agents_of(host: Host, mechanisms: Sequence[Mechanism]) -> list[Agent]:
         Agent(host_id(host.name, kind.binary), kind.binary, kind.agent_type, kind.topic, host, mechanism)
         for kind, mechanism in kinds
     ]
+
+
+def l3_agent_of(host: Host) -> Agent:
+    """The L3 agent of a host, which may be no network host (`rules.network.dvr_agents`)."""
+    return Agent(host_id(host.name, _L3.binary), _L3.binary, _L3.agent_type, _L3.topic, host)
 
 
 def agents_on(tx: Tx, settings: Settings, name: str) -> list[Agent]:
