@@ -178,12 +178,14 @@ def test_keys_are_made_shown_listed_and_deleted(kit: Kit) -> None:
     admin = kit.as_user()
     assert admin.request("GET", f"{base}/{key['access']}").status == 200
     other = kit.login().json["token"]["user"]["id"]
-    assert admin.request("GET", f"{V3}/users/{other}/credentials/OS-EC2/{key['access']}").status == 404
+    assert admin.request("GET", f"{V3}/users/{other}/credentials/OS-EC2/{key['access']}").json["credential"] == key
+    assert admin.request("GET", f"{V3}/users/none/credentials/OS-EC2/{key['access']}").status == 404
     assert demo.request("GET", f"{V3}/users/{other}/credentials/OS-EC2").status == 403
     theirs = f"{V3}/users/{other}/credentials/OS-EC2"
     made = admin.request("POST", theirs, {"tenant_id": key["tenant_id"]}).json["credential"]["access"]
     for method in ("GET", "DELETE"):
         assert demo.request(method, f"{theirs}/{made}").status == 403
+        assert demo.request(method, f"{base}/{made}").status == 403, "it is another's below whatever path"
         assert demo.request(method, f"{theirs}/none").status == 404
     assert demo.request("POST", base, {"tenant_id": "x"}).status == 404
     assert demo.request("POST", base, {}).status == 400

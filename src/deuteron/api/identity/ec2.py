@@ -12,6 +12,7 @@ from deuteron.model.errors import BadRequest, NotFound
 from deuteron.rules.identity import ec2
 from deuteron.rules.identity.credentials import refuse_delegated
 from deuteron.rules.identity.ec2 import Key
+from deuteron.rules.identity.users import find_user
 from deuteron.store.database import Tx
 
 
@@ -67,15 +68,17 @@ def _token(call: Call, tx: Tx, rule: str, *, is_s3: bool) -> Reply:
 
 
 def _find(call: Call, tx: Tx, action: str) -> Key:
-    """The credential of the path. Raises: NotFound; Forbidden for another's, and for a delegated token.
+    """The credential of the path, whose owner counts and not the user that the path names, as in Keystone.
 
+    Raises: NotFound; Forbidden for another's, also below one's own path, and for a delegated token.
     Source: keystone/api/users.py `_build_enforcer_target_data_owner_and_user_id_match`.
     """
-    user_id, access = call.params["user_id"], call.params["access"]
-    key = ec2.find_key(tx, user_id, access)
+    access = call.params["access"]
+    key = ec2.find_key(tx, access)
     if key is None:
         raise NotFound(f"Could not find credential: {access}.", type="CredentialNotFound")
-    require(call, action, about_credential(user_id))
+    require(call, action, about_credential(key.user_id))
+    find_user(tx, call.params["user_id"])
     refuse_delegated(call.parts.tokens.prove(tx, call.caller.token))
     return key
 

@@ -85,9 +85,9 @@ def keys_of(tx: Tx, user_id: str) -> list[Key]:
     return [key for row in rows if (key := key_of(row)) is not None]
 
 
-def find_key(tx: Tx, user_id: str, access: str) -> Key | None:
-    """The user's credential with this access key; None when there is none."""
-    row = query.row_by_id(tx, credentials, id_of(access), credentials.c.user_id == user_id)
+def find_key(tx: Tx, access: str) -> Key | None:
+    """The credential with this access key, of whatever user; None when there is none."""
+    row = query.row_by_id(tx, credentials, id_of(access))
     return None if row is None else key_of(row)
 
 
