@@ -36,7 +36,7 @@ _WITH_ALL_BUT = {
 }  # fmt: skip
 """Folders of clouds and guests, and the files of them that every run has."""
 _ORACLE = ("test_oracle.py", "test_beside.py")
-_PLUGIN = ("test_plugin.py", "test_more.py")
+_PLUGIN = ("test_plugin.py", "test_plugins.py", "test_more.py")
 _FIRST = ("chaos", "hostile", "fuzz", "tempest", "system", "unhappy", "clients", "kernel", "cli", "property")
 """The order in which groups are given to processes: those that take long first, so that none is left for the end."""
 
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--oracle-minutes", type=float, default=20, metavar="M", help="when --oracle ends at the latest (default 20)"
     )
-    parser.addoption("--plugin", action="store_true", help="run Neutron's own tests of its API, and all of tempest's")
+    parser.addoption("--plugin", action="store_true", help="run services' own tests, and all of tempest's")
     parser.addoption("--oracle-seed", type=int, default=None, metavar="S", help="the sequences of an earlier --oracle")
     parser.addoption(
         "--coverage-record", metavar="FILE", help="where tests write what they show, for `python -m tests.coverage`"

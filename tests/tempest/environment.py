@@ -18,7 +18,8 @@ from pathlib import Path
 TEMPEST = Path(__file__).with_name("requirements.lock")
 """Made by `pip-compile --generate-hashes` of the one line `tempest==47.0.0`."""
 PLUGIN = Path(__file__).with_name("plugin.lock")
-"""The same of that line and `neutron-tempest-plugin==3.3.0`."""
+"""The same of that line, `neutron-tempest-plugin==3.3.0`, `keystone-tempest-plugin==0.22.0` and
+`cinder-tempest-plugin==1.23.0`."""
 
 
 def environment(lock_file: Path) -> Path:

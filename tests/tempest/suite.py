@@ -27,6 +27,7 @@ from tests.tempest.results import Result, plain, results
 
 HERE = Path(__file__).parent
 PROCESSES = 2
+_PACKAGES = ("tempest", "neutron_tempest_plugin", "keystone_tempest_plugin", "cinder_tempest_plugin")
 _BETWEEN_HOSTS = re.compile(r"\.admin\.test_(live_migration|migrations|servers_on_multinodes)")
 
 
@@ -167,6 +168,29 @@ MOVES = replace(
 """Those of MORE that take two hosts for granted, between which servers go."""
 PLUGIN = Suite(PLUGIN_LOCK, r"^neutron_tempest_plugin\.api\.", HERE / "plugin-waiting.yaml", 1800.0, {})
 """Neutron's own tests of its API, which its plugin for tempest brings: what operators and drivers are judged by."""
+_NOT_THERE = "consumer|identity_provider|mapping|policy|policy_association|protocol|service_provider"
+"""Of what Keystone's tests look at: federation, OAuth and policies (docs/api-coverage.md)."""
+KEYSTONE = Suite(
+    PLUGIN_LOCK,
+    rf"^keystone_tempest_plugin\.tests\.rbac\.v3\.test_(?!({_NOT_THERE})\.)",
+    HERE / "keystone-waiting.yaml",
+    3600.0,
+    {},
+    {"enforce_scope": {"keystone": "true"}},
+)
+"""Keystone's own tests of which persona may do what to whom."""
+CINDER = Suite(
+    PLUGIN_LOCK,
+    r"^cinder_tempest_plugin\.(api|rbac)\.",
+    HERE / "cinder-waiting.yaml",
+    3600.0,
+    {},
+    {
+        "enforce_scope": {"cinder": "true"},
+        "volume-feature-enabled": {"volume_revert": "true", "enable_volume_image_dep_tests": "true"},
+    },
+)
+"""Cinder's own tests of its API, and of which persona may do what."""
 
 
 def furnish(clouds: Path) -> None:
@@ -221,7 +245,7 @@ def _ids(of: Suite) -> tuple[str, ...]:
 
 def _listed(of: Suite, folder: Path) -> tuple[str, ...]:
     lines = _stestr(of, folder, "list").decode().splitlines()
-    return tuple(line for line in lines if line.startswith(("tempest.", "neutron_tempest_plugin.")))
+    return tuple(line for line in lines if line.partition(".")[0] in _PACKAGES)
 
 
 @contextmanager
