@@ -216,3 +216,13 @@ def test_a_credential_of_ones_own_words_is_a_key_too(kit: Kit) -> None:
     assert ask(kit, signed(request("2", {"access": "other"}), "new")).status == 404
     for blob in ("x", "[]", "{}", '{"access": 7}', '{"access": "x", "app_cred_id": "y"}'):
         assert demo.request("POST", f"{V3}/credentials", {"credential": {**body, "blob": blob}}).status == 400, blob
+
+
+def test_a_credential_of_type_ec2_says_which_project_it_is_for(kit: Kit) -> None:
+    demo, _, key = make(kit)
+    body = {"type": "ec2", "blob": '{"access": "mine", "secret": "s"}'}
+    refused = demo.request("POST", f"{V3}/credentials", {"credential": body})
+    assert (refused.status, "'project_id' is a required property" in refused.text) == (400, True)
+    assert demo.request("POST", f"{V3}/credentials", {"credential": {**body, "type": "cert"}}).status == 201
+    body["project_id"] = key["tenant_id"]
+    assert demo.request("POST", f"{V3}/credentials", {"credential": body}).status == 201

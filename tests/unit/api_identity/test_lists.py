@@ -122,3 +122,14 @@ def test_a_page_reads_no_more_rows_than_it_shows_and_one(admin: Kit, collection:
     assert len(asked) == 1
     assert "LIMIT" in asked[0][0]
     assert 3 in asked[0][1]
+
+
+def test_a_project_is_given_no_tag_twice(kit: Kit) -> None:
+    admin = kit.as_user()
+    made = admin.request("POST", "/identity/v3/projects", {"project": {"name": "twice", "tags": ["red"]}})
+    tags = f"/identity/v3/projects/{made.json['project']['id']}/tags"
+    assert admin.request("PUT", f"{tags}/blue", None).status == 201
+    refused = admin.request("PUT", f"{tags}/red", None)
+    assert (refused.status, "red" in refused.text) == (400, True)
+    assert admin.request("PUT", tags, {"tags": ["a", "a"]}).status == 400
+    assert admin.request("GET", tags).json["tags"] == ["red", "blue"]

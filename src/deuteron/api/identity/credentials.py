@@ -6,9 +6,10 @@ from deuteron.api.call import Call, Reply
 from deuteron.api.identity.bodies import page, read_create, read_update, shown
 from deuteron.api.identity.policies import about_credential, require
 from deuteron.api.identity.queries import asked
+from deuteron.model.errors import BadRequest
 from deuteron.model.identity import CREDENTIAL
 from deuteron.model.identity_rows import CredentialRow
-from deuteron.rules.identity import credentials
+from deuteron.rules.identity import credentials, ec2
 from deuteron.rules.identity.tokens import Proof
 from deuteron.store.database import Tx
 
@@ -33,6 +34,8 @@ def create_credential(call: Call, tx: Tx) -> Reply:
     values = read_create(CREDENTIAL, body)
     require(call, "create_credential", about_credential(values["user_id"]))
     credentials.refuse_delegated(_proof(call, tx))
+    if values["type"].lower() == ec2.TYPE and "project_id" not in body:
+        raise BadRequest("'project_id' is a required property of a credential of type ec2", type="ValidationError")
     row = credentials.create_credential(tx, call.settings.operator.identity, values)
     return Reply(201, {"credential": shown(call, CREDENTIAL, row)})
 

@@ -243,10 +243,8 @@ def ids_below(tx: Tx, project_id: str) -> dict[str, Any] | None:
 
 
 def add_tag(tx: Tx, row: ProjectRow, tag: str) -> None:
-    """Raises: BadRequest for a tag that cannot be, or one too many."""
-    tags = row["tags"] or []
-    if tag not in tags:
-        set_tags(tx, row, [*tags, tag])
+    """Raises: BadRequest for a tag that cannot be, one too many, or one that the project has, as in Keystone."""
+    set_tags(tx, row, [*(row["tags"] or []), tag])
 
 
 def find_tag(row: ProjectRow, tag: str) -> str:
