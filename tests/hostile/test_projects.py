@@ -354,6 +354,7 @@ ACTIONS: tuple[dict[str, Any], ...] = (
     {"evacuate": {}}, {"migrate": None},
     {"os-migrateLive": {"host": None, "block_migration": "auto"}},
     {"shelve": None}, {"shelveOffload": None}, {"unshelve": None}, {"trigger_crash_dump": None},
+    {"changePassword": {"adminPass": "mine"}},
 )  # fmt: skip
 
 

@@ -261,6 +261,8 @@ COMPUTE = {
     ),
     "crash dumps (an NMI to the guest, from 2.17)": "unit/api_compute/test_guests.py::"
     "test_a_guest_is_interrupted_and_the_action_says_what_came_of_it: trigger_crash_dump",
+    "setting passwords (by an agent in the guest)": "unit/api_compute/test_guests.py::"
+    "test_an_agent_in_the_guest_sets_a_password: changePassword",
     "console log": SERVERS + "what it said while it booted: os-getConsoleOutput",
     "interfaces, security groups": BOOT + "test_security_groups_are_added_and_removed_by_name: addSecurityGroup",
     "images and backups": "unit/api_compute/test_snapshots.py::"

@@ -22,10 +22,10 @@ import click
 import msgspec
 import structlog
 
-from deuteron.agent import guests
 from deuteron.agent.connection import Connection, Findings
 from deuteron.agent.consoles import PREFIX as OF_CONSOLES
 from deuteron.agent.consoles import Consoles
+from deuteron.agent.guests import OF_GUESTS, Guests
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
@@ -96,6 +96,7 @@ class Agent:
         self._ports: Patience[PortReport] = Patience()
         self._routers: Patience[RouterReport] = Patience()
         self._consoles = Consoles(settings, compute)
+        self._guests = Guests(compute, settings.host)
         self._counting = asyncio.Lock()
         self._proxy = MetadataProxy(loop, settings.api_socket, settings.token)
         subjects = [mechanism.plan for mechanism in mechanisms]
@@ -340,8 +341,8 @@ class Agent:
             lacking = self._volumes.pending() if self._volumes is not None else ()
             found += [Difference("volume", "differs", words, reason) for words, reason in lacking]
             return "\n".join(msgspec.json.encode(difference).decode() for difference in found)
-        if question.what in guests.OF_GUESTS:
-            return await guests.answer(self._compute, self._settings.host, question)
+        if question.what in OF_GUESTS:
+            return await self._guests.answer(question)
         if question.what.startswith(OF_CONSOLES):
             return await self._consoles.answer(question)
         if question.what == "unmanaged":

@@ -1,6 +1,7 @@
 """Virtual machines on one host. The agent opens a driver with `open_compute` and speaks `contract.ComputeDriver`."""
 
 from deuteron.compute.contract import (
+    AgentRefused,
     ComputeDriver,
     ConsoleUnavailable,
     HostFacts,
@@ -11,6 +12,7 @@ from deuteron.compute.contract import (
 from deuteron.compute.host import NoHypervisor, open_compute
 
 __all__ = [
+    "AgentRefused",
     "ComputeDriver",
     "ConsoleUnavailable",
     "HostFacts",

@@ -64,6 +64,10 @@ class NotRunning(Exception):
     """There is no running guest of the server on this host."""
 
 
+class AgentRefused(Exception):
+    """The agent in the guest, or libvirt, did not do what was asked."""
+
+
 class ComputeDriver(Protocol):
     """The virtual machines of one host."""
 
@@ -141,6 +145,13 @@ class ComputeDriver(Protocol):
         """Interrupt the guest so that it cannot but notice, on each of its processors; what it does then is its own.
 
         Raises: NotRunning.
+        """
+        ...
+
+    def set_password(self, server_id: str, user: str, password: str) -> bool:
+        """Have the agent in the guest set the password of a user; False where no agent answers. Takes up to 15 s.
+
+        Raises: NotRunning; AgentRefused.
         """
         ...
 

@@ -238,6 +238,9 @@ class LibvirtCompute:
     def inject_nmi(self, server_id: str) -> None:
         self._guests.inject_nmi(server_id)
 
+    def set_password(self, server_id: str, user: str, password: str) -> bool:
+        return self._guests.set_password(server_id, user, password)
+
     @contextmanager
     def quiet(self, volume_id: str) -> Iterator[None]:
         with self._alone(volume_id) as server_ids, ExitStack() as held:
@@ -454,6 +457,7 @@ class LibvirtCompute:
             held=self._volumes.held(server_id),
             leaving=live.leaving(server_id),
             coming=live.coming(server_id),
+            is_frozen=self._operations.quiescence.is_frozen(server_id),
         )
 
     def _watch(self) -> None:

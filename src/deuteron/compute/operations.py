@@ -22,6 +22,7 @@ from deuteron.compute.hotplug import Hotplug
 from deuteron.compute.images import ImageCache, InstanceFiles
 from deuteron.compute.libvirtd import Libvirtd, ServerFailure, is_away, switch_off, unless
 from deuteron.compute.live import LiveMoves
+from deuteron.compute.quiescence import Quiescence
 from deuteron.compute.steps import ObservedServer, Step
 from deuteron.compute.streams import Streams
 from deuteron.compute.volumes import ServerVolumes
@@ -65,6 +66,7 @@ class Operations:
         self._clock = clock
         self._closing = closing
         self._shutdown_timeout_s = shutdown_timeout_s
+        self._quiescence = Quiescence(libvirtd, files)
         self._hotplug = Hotplug(volumes, closing, detach_timeout_s, clock)
         self._warm = WarmStarts(image_dir.parent / "warm", libvirtd, files, images, image_dir, wiring, closing)
         departures = Departures(libvirtd, files, wanted)
@@ -74,6 +76,10 @@ class Operations:
     @property
     def live(self) -> LiveMoves:
         return self._live
+
+    @property
+    def quiescence(self) -> Quiescence:
+        return self._quiescence
 
     def close(self) -> None:
         """Ends the threads, once `closing` is set."""
@@ -128,6 +134,8 @@ class Operations:
             self._reshape(wanted, observed)
         elif step is Step.DROP_KEPT:
             self._files.drop_kept(wanted)
+        elif step is Step.THAW:
+            self._quiescence.thaw(server_id)
         elif step is Step.IMAGE:
             self._make_image(wanted, observed)
         elif step is Step.GIVE:
@@ -214,17 +222,19 @@ class Operations:
         """Copies the disk and gives the copy to the API.
 
         A guest that runs is paused while its disk is copied, which writes everything that QEMU holds back into the
-        file. Whoever dies in between leaves a paused guest, which is resumed because it should run.
+        file. Whoever dies in between leaves a paused guest, which is resumed because it should run. Before that, an
+        agent in it freezes its file systems, where there is one (`quiescence`).
         """
         assert wanted.snapshot is not None
         with disk_copy(self._files.path(wanted.id) / "disk") as copy:
             if observed.state == "running":
                 dom = self._libvirtd.domain(wanted.id)
-                dom.suspend()
-                try:
-                    copy.take()
-                finally:
-                    dom.resume()
+                with self._quiescence.frozen(wanted, dom):
+                    dom.suspend()
+                    try:
+                        copy.take()
+                    finally:
+                        dom.resume()
             else:
                 copy.take()
             self._images.give(wanted.snapshot, copy.flattened())

@@ -131,6 +131,9 @@ class SimulatedCompute:
     def inject_nmi(self, server_id: str) -> None:
         raise NotRunning("this cloud runs without a data plane, so no guest runs that could be interrupted")
 
+    def set_password(self, server_id: str, user: str, password: str) -> bool:
+        raise NotRunning("this cloud runs without a data plane, so no guest runs that could be asked")
+
     def quiet(self, volume_id: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -37,6 +37,7 @@ class Step(Enum):
     RECORD = "record what was applied"
     IMAGE = "make an image of its disk"
     GIVE = "give its disks away"
+    THAW = "let its file systems go on"
     LEAVE = "send its guest to another host"
     STAY = "let its guest go on here"
     COME = "take its guest from another host"
@@ -72,6 +73,8 @@ class ObservedServer(msgspec.Struct, frozen=True):
     """The live move by which there is something of it that is not yet the server."""
     held: frozenset[str] = frozenset()
     """Ids of the volumes that lie in its folder."""
+    is_frozen: bool = False
+    """Whether its guest was asked to freeze its file systems, and has not thawed them."""
 
 
 def next_step(
@@ -151,6 +154,8 @@ def _settled(wanted: IntentServer, observed: ObservedServer, taps: frozenset[str
 
 def _imaged(wanted: IntentServer, observed: ObservedServer) -> Step:
     """Nothing about the server itself is to be done; what remains is what the API wants of its disks."""
+    if observed.is_frozen and observed.state in ("running", "shutdown"):
+        return Step.THAW
     if wanted.give is not None and observed.given != wanted.give:
         return Step.GIVE
     return Step.NOTHING if wanted.snapshot is None or observed.imaged == wanted.snapshot else Step.IMAGE

@@ -47,7 +47,7 @@ BOOT_MODULES = ("virtio_pci", "virtio_net", "virtio-rng", "virtio_blk", "vmgenid
 """Loaded by `rc` in this order: the network first, because DHCP can then wait while the rest loads."""
 
 EXTRA_MODULES = ("8021q", "e1000", "8139cp", "virtio_scsi", "sd_mod", "ata_piix", "sr_mod", "isofs",
-                 "dummy", "vxlan", "bridge")  # fmt: skip
+                 "dummy", "vxlan", "bridge", "virtio_console")  # fmt: skip
 """In the archive for `modprobe`, when the kernel package has them."""
 
 KERNEL_ARGS = (

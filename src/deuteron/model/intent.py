@@ -570,6 +570,8 @@ class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
     """The live move by which its guest comes here. It does not go on here before `arrive` says so."""
     arrive: str | None = None
     """The live move by which its guest has come here and is at no other place any more."""
+    must_quiesce: bool = False
+    """Whether no image is made of it while it runs unless the agent in its guest has frozen its file systems."""
     starts_warm: bool = False
     """Whether it may go on from the saved memory of a machine of its image and size instead of booting at first."""
 
@@ -1175,6 +1177,7 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     console_log          argument: lines, -1 for all
     diagnostics          answered with `GuestFigures`
     inject_nmi           let the guest have an NMI
+    set_password         text: a `NewPassword`; answered with `set`, or `silent` where no agent in the guest answers
     console_vnc, console_spice, console_serial
                          argument: the number of the stream to bring the console to, -1 to say only whether it is there;
                          answered with a `ConsoleState`
@@ -1188,6 +1191,13 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     id: str = ""
     argument: int = -1
     text: str = ""
+
+
+class NewPassword(msgspec.Struct, frozen=True):
+    """What the agent in a guest is to set: whose, and to what. It is a secret, and no log has it."""
+
+    user: str
+    password: str
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):

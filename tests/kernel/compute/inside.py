@@ -18,7 +18,7 @@ import libvirt
 import msgspec
 import pytest
 
-from deuteron.compute import NoSuchConsole, NotRunning, described
+from deuteron.compute import AgentRefused, NoSuchConsole, NotRunning, described
 from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
@@ -514,6 +514,43 @@ def test_an_image_and_a_new_server_wait_for_an_api_that_is_away(world: World, co
         away.rename(socket)
     wait_until("the image is given", lambda: set(world.folder.glob("given-*")) - before, 90)
     wait_for_state(compute, other, "running")
+
+
+def test_an_agent_in_a_guest_sets_a_password_and_freezes_what_is_copied(world: World, compute: LibvirtCompute) -> None:
+    make_key(world)
+    before = set(world.folder.glob("given-*"))
+    made_of = Hardware(has_agent_channel=True)
+    server = msgspec.structs.replace(world.server(), hardware=made_of, must_quiesce=True, snapshot=str(uuid.uuid4()))
+    want(compute, server)
+    wait_for_state(compute, server, "running", 120)
+    assert not compute.set_password(server.id, "root", "too soon")
+
+    def fault() -> str:
+        report = report_of(compute, server.id)
+        return (report.snapshot_fault if report is not None else None) or ""
+
+    wait_until("it is refused", lambda: "no agent in the guest froze its file systems" in fault(), 60, fault)
+    assert set(world.folder.glob("given-*")) == before
+    wait_for_login(compute, server)
+    wait_until("an agent answers", lambda: compute.set_password(server.id, "root", "open sesame"), 60)
+    assert ssh(world, server, "tiny", "echo open sesame | su -c 'id -u'").strip().endswith("0")
+    with pytest.raises(AgentRefused):
+        compute.set_password(server.id, "nobody", "x")
+    for impossible in ("a\0b", "\ud800"):
+        with pytest.raises(AgentRefused):
+            compute.set_password(server.id, "root", impossible)
+
+    wait_until("the image is given", lambda: set(world.folder.glob("given-*")) - before, 120)
+    mark = world.folder / "instances" / server.id / "frozen"
+    wait_until("it goes on", lambda: not mark.exists(), 30)
+    ssh(world, server, "root", "echo still there > /root/written; sync")
+
+    # Whoever died meanwhile left it so.
+    mark.touch()
+    assert libvirt.open("qemu:///system").lookupByUUIDString(server.id).fsFreeze() == 1
+    want(compute, msgspec.structs.replace(server, snapshot=None))
+    wait_until("it is thawed", lambda: not mark.exists(), 30)
+    ssh(world, server, "root", "echo once more > /root/written; sync")
 
 
 def test_interfaces_come_and_go_while_the_server_runs(world: World, compute: LibvirtCompute) -> None:

@@ -96,6 +96,7 @@ _PARTS = {
     "os-create-backup", "os-evacuate", "os-rescue", "os-shelve",
     "OS-DCF", "OS-EXT-AZ", "OS-EXT-IMG-SIZE", "OS-EXT-IPS", "OS-EXT-IPS-MAC", "OS-EXT-SRV-ATTR", "OS-EXT-STS",
     "OS-FLV-DISABLED", "OS-FLV-EXT-DATA", "OS-SCH-HNT", "OS-SRV-USG", "os-access-ips", "os-admin-actions",
+    "os-admin-password",
     "os-config-drive", "os-console-output", "os-consoles", "os-create-server-ext", "os-deferred-delete",
     "os-extended-hypervisors",
     "os-extended-quotas", "os-extended-services", "os-extended-status", "os-flavor-extra-specs", "os-flavor-manage",

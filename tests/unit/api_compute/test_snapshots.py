@@ -175,9 +175,23 @@ def test_a_guest_whose_file_systems_have_to_be_frozen_is_stopped_first(tmp_path:
             backup = {"name": "b", "backup_type": "daily", "rotation": 1}
             for name, argument in (("createImage", {"name": "i"}), ("createBackup", backup)):
                 refused = await w.demo.action(server, name, argument)
-                assert refused.status == 409 and "Failed to quiesce instance" in refused.message
+                assert (refused.status, refused.message) == (409, "QEMU guest agent is not enabled")
             assert (await w.demo.action(server, "os-stop")).status == 202
             await w.demo.until_status(server, "SHUTOFF")
+            assert (await w.demo.action(server, "createImage", {"name": "i"})).status == 202
+
+    run(test())
+
+
+def test_the_host_is_told_that_file_systems_have_to_be_frozen(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as w:
+            agent = await w.agent()
+            image = await w.demo.image(os_require_quiesce="yes", hw_qemu_guest_agent="yes")
+            server = await w.demo.boot("2.37", imageRef=image, networks="none")
+            await w.demo.until_status(server, "ACTIVE")
+            item = agent.servers()[0]
+            assert (item.must_quiesce, item.hardware.has_agent_channel) == (True, True)
             assert (await w.demo.action(server, "createImage", {"name": "i"})).status == 202
 
     run(test())

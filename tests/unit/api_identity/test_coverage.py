@@ -22,6 +22,7 @@ MISSING: dict[str, tuple[tuple[str, str, Any, int], ...]] = {
     ),
     "OAuth": (("GET", "/OS-OAUTH1/consumers", None, 404), ("POST", "/OS-OAUTH2/token", {}, 404)),
     "policies": (("GET", "/policies", None, 404),),
+    "certificates of signed tokens": (("GET", "/OS-SIMPLE-CERT/ca", None, 404),),
     "lists of revoked tokens": (("GET", "/OS-REVOKE/events", None, 404),),
 }
 SAID_ELSEWHERE = {"LDAP"}

@@ -85,6 +85,18 @@ CASES = {
         Step.DROP_KEPT,
     ),
     "an image is wanted": (wanted(snapshot="i"), RUNNING, Step.IMAGE),
+    "it was left frozen": (wanted(snapshot="i"), seen(RUNNING, is_frozen=True), Step.THAW),
+    "it was left frozen and has ended": (
+        wanted(power="shutdown"),
+        seen(OFF, power_applied="shutdown", is_frozen=True),
+        Step.THAW,
+    ),
+    "one that is frozen is to end": (wanted(power="shutdown"), seen(RUNNING, is_frozen=True), Step.SHUT_DOWN),
+    "one that was frozen is suspended": (
+        wanted(power="suspended"),
+        seen(RUNNING, state="suspended", power_applied="suspended", is_frozen=True),
+        Step.NOTHING,
+    ),
     "an image of one that is off": (
         wanted(snapshot="i", power="shutdown"),
         seen(OFF, power_applied="shutdown"),

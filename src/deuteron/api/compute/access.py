@@ -37,6 +37,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_P}servers:create_image": _WRITE,
     f"{_P}servers:create_image:allow_volume_backed": _WRITE,
     f"{_P}os-create-backup": _WRITE,
+    f"{_P}os-admin-password": _WRITE,
     f"{_P}os-rescue": _WRITE,
     f"{_P}os-unrescue": _WRITE,
     f"{_P}os-evacuate": _ADMIN,

@@ -21,7 +21,7 @@ from deuteron.model.errors import BadRequest, Conflict, NotFound, Unavailable
 from deuteron.rules.compute import actions, block_devices, evacuations, images, live_moves, servers, shelves, snapshots
 from deuteron.rules.compute import shapes as server_shapes
 from deuteron.rules.compute.actions import STEPS, Rebuild, Step
-from deuteron.rules.compute.faults import invalid, not_built, wrong_state
+from deuteron.rules.compute.faults import invalid, wrong_state
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.live_moves import Asked
 from deuteron.rules.compute.moving_volumes import NotBound
@@ -49,18 +49,10 @@ async def act(call: Call) -> Reply:
         return await consoles.act(call, name, argument)
     action = ACTIONS.get(name)
     if action is None:
-        refusal = NOT_BUILT.get(name)
-        if refusal is None:
-            raise BadRequest(f"There is no such action: {name}", type="NoSuchActionError")
-        rule = "servers:show"
-    else:
-        rule = _RULES[name]
+        raise BadRequest(f"There is no such action: {name}", type="NoSuchActionError")
 
     def run(tx: Tx) -> Reply:
-        row = access.server_for(call, tx, rule)
-        if action is None:
-            raise not_built(*NOT_BUILT[name])
-        return action(call, tx, row, argument)
+        return action(call, tx, access.server_for(call, tx, _RULES[name]), argument)
 
     return await asyncio.wrap_future(call.store.submit(run))
 
@@ -421,7 +413,3 @@ _RULES: Final = {
     "shelveOffload": "os-shelve:shelve_offload",
     "unshelve": "os-shelve:unshelve",
 }
-NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
-    "changePassword": ("Setting a password from outside", "Use a key pair."),
-}
-"""Actions of Nova that this cloud refuses by name: what it is, and what to do instead."""

@@ -27,6 +27,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str]]] = {
     "os-aggregates": ("Aggregates", "Aggregates of hosts, which make availability zones."),
     "os-attach-interfaces": ("AttachInterfaces", "Interfaces of servers."),
     "os-availability-zone": ("AvailabilityZone", "The availability zone, and the hosts in it."),
+    "os-admin-password": ("AdminPassword", "changePassword."),
     "os-config-drive": ("ConfigDrive", "config_drive of servers."),
     "os-console-auth-tokens": ("ConsoleAuthTokens", "What a token of a console is for."),
     "os-console-output": ("ConsoleOutput", "The console log."),

@@ -85,6 +85,7 @@ REBUILD: Final[Shape] = {
 
 ACTIONS: Final[Mapping[str, Shape]] = {
     "reboot": {"type": _REQUIRED},
+    "changePassword": {"adminPass": _REQUIRED},
     "rebuild": REBUILD,
     "os-resetState": {"state": _REQUIRED},
     "addSecurityGroup": {"name": _REQUIRED},

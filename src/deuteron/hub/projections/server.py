@@ -12,7 +12,7 @@ from deuteron.hub.projections.contract import AnyRow, Made, OnHost, Place, Readi
 from deuteron.model.compute import Flavor, LiveMove, Move, Nic, Resize
 from deuteron.model.intent import VOLUME_DRIVER, ImageRef, IntentServer, Key, RescueDisk, ServerPort, ServerVolume
 from deuteron.model.network import COMPUTE_PREFIX
-from deuteron.rules.compute import block_devices, hardware, images, migrations
+from deuteron.rules.compute import block_devices, guests, hardware, images, migrations
 from deuteron.rules.network import bindings
 from deuteron.rules.volume import reimages, travels
 from deuteron.store.compute_tables import servers
@@ -105,6 +105,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
             keep=None if row.resize is None else msgspec.convert(row.resize, Resize).generation,
             restore=row.restore,
             snapshot=row.snapshot["image_id"] if row.snapshot else None,
+            must_quiesce=guests.must_quiesce(row),
             starts_warm=images.starts_warm(row.inherited),
         )
         networks_used = {port.network_id for port in found}

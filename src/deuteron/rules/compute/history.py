@@ -44,6 +44,7 @@ EVENTS = {
     "createImage": "compute_snapshot_instance",
     "createBackup": "compute_backup_instance",
     "trigger_crash_dump": "compute_trigger_crash_dump",
+    "changePassword": "compute_set_admin_password",
 }
 """Nova's name for the step that a host carries out."""
 

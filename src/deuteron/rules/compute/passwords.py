@@ -1,12 +1,18 @@
-"""The password that a guest chose for itself and gave to the metadata service, encrypted with its key pair's key.
+"""The password of a guest, encrypted with its key pair's key: one that it chose for itself and gave to the metadata
+service, or that it was told to set.
 
 Source: nova/api/metadata/password.py.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from sqlalchemy import update
 
 from deuteron.model.errors import BadRequest, Conflict
@@ -33,6 +39,28 @@ def give(tx: Tx, row: ServerRow, password: bytes) -> None:
     if "\0" in text:
         raise BadRequest("the password holds a null character; base64 of its encrypted form is expected")
     _write(tx, row, text)
+
+
+def keep(tx: Tx, row: ServerRow, encrypted: str) -> None:
+    """What the guest was told to set, instead of what it gave."""
+    _write(tx, row, encrypted)
+
+
+def encrypted(key: str | None, password: str) -> str | None:
+    """The password for the owner of a key pair, in base64; None where it cannot be: another kind of key, or too long.
+
+    Source: nova/crypto.py `ssh_encrypt_text`.
+    """
+    if key is None or not key.startswith("ssh-rsa"):
+        return None
+    try:
+        public = load_ssh_public_key(key.encode())
+        if not isinstance(public, RSAPublicKey):
+            return None
+        text = base64.b64encode(public.encrypt(password.encode(), PKCS1v15())).decode()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return text if len(text) <= MOST_BYTES else None
 
 
 def clear(tx: Tx, row: ServerRow) -> None:

@@ -24,7 +24,7 @@ from deuteron.model.compute import POWER_NOSTATE, Inherited, PendingImage
 from deuteron.model.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from deuteron.model.intent import ImageRef
 from deuteron.model.settings import Settings
-from deuteron.rules.compute import block_devices, history, images, lifecycle, moves, numa, placement, volume_images
+from deuteron.rules.compute import block_devices, guests, history, images, lifecycle, moves, volume_images
 from deuteron.rules.compute.lifecycle import ServerRow
 from deuteron.rules.compute.states import require_state
 from deuteron.rules.image import attributes, data, members
@@ -49,7 +49,7 @@ def create_image(
 ) -> str:
     """The id of the image that will be made of the server. Raises: Conflict, Forbidden, BadRequest."""
     require_state(row, "createImage", _STATES)
-    _refuse_unquiet(row)
+    _refuse_unquiet(tx, row)
     image_id = _image_row(tx, settings, caller, row, name, "snapshot", extra)
     if block_devices.root_of(tx, row.id) is not None:
         history.begin(tx, caller, request_id, row.id, "createImage", row.host)
@@ -60,15 +60,20 @@ def create_image(
     return image_id
 
 
-def _refuse_unquiet(row: ServerRow) -> None:
-    """Raises: Conflict for a running guest whose image says that its file systems have to be frozen by its agent.
+def _refuse_unquiet(tx: Tx, row: ServerRow) -> None:
+    """Raises: Conflict for a running guest whose file systems have to be frozen by its agent, and are not.
 
-    Guests stand still here while they are copied, and no agent in them is asked for more.
+    That is one whose image says of no agent, and one whose disk is a volume: what is made of it are snapshots of its
+    volumes, one after the other, for which guests stand still and are asked nothing.
     """
-    if row.vm_state == "active" and numa.is_on(placement.image_of(row).get("os_require_quiesce", "no")):
+    if row.vm_state != "active" or not guests.must_quiesce(row):
+        return
+    if not guests.has_agent(row):
+        raise Conflict("QEMU guest agent is not enabled", type="QemuGuestAgentNotEnabled")
+    if block_devices.root_of(tx, row.id) is not None:
         raise Conflict(
-            "Failed to quiesce instance: its image says os_require_quiesce, and no agent in guests is asked here; stop "
-            "the server first",
+            "Failed to quiesce instance: its image says os_require_quiesce, and its disk is a volume, of which guests "
+            "are not asked to freeze what they have; stop the server first",
             type="InstanceQuiesceFailed",
         )
 
@@ -86,7 +91,7 @@ def create_backup(
 ) -> str:
     """As `create_image`; of the backups of this type the newest `rotation` are kept. Raises: Conflict, …"""
     require_state(row, "createBackup", _STATES)
-    _refuse_unquiet(row)
+    _refuse_unquiet(tx, row)
     if block_devices.root_of(tx, row.id) is not None:
         raise BadRequest("Backup is not supported for volume-backed instances.", type="InvalidRequest")
     image_id = _image_row(tx, settings, caller, row, name, "backup", {**extra, "backup_type": backup_type})
