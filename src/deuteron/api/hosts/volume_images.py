@@ -9,9 +9,9 @@ from deuteron.api.image import files
 from deuteron.hub.hub import host_of
 from deuteron.model.errors import NotFound
 from deuteron.model.volume import VOLUME
-from deuteron.rules.image import data, images
+from deuteron.rules.image import data, images, stores
 from deuteron.rules.image.data import Declared
-from deuteron.rules.volume import kinds, reports
+from deuteron.rules.volume import kinds, reports, types
 from deuteron.store.database import Tx
 
 PATH = "/volumes/{id}/images/{image}"
@@ -34,7 +34,10 @@ async def answer(call: Call) -> Reply:
         if image["status"] == "active":
             reports.end_upload(tx, row)
             return None
-        return data.begin(tx, call.settings.operator.image, image)
+        options = call.settings.operator.image
+        # One that is not set any more leaves the default one.
+        store = stores.named(options, types.specs_of(tx, row["volume_type_id"]).get(types.STORE_SPEC))
+        return data.begin(tx, options, image, None if store is None else store.folder)
 
     def end(tx: Tx) -> None:
         row = kinds.seen(tx, VOLUME, volume_id)

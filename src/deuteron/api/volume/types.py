@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, and_, false, true
 
 from deuteron.api.call import Call, Reply
 from deuteron.api.volume import access, bodies, lists
-from deuteron.model.codecs import Text
+from deuteron.model.codecs import Text, quoted
 from deuteron.model.errors import BadRequest, NotFound
 from deuteron.model.volume import VOLUME_TYPE
 from deuteron.model.volume.rows import VolumeTypeRow
 from deuteron.model.volume.types import SPECS
+from deuteron.rules.image import stores
 from deuteron.rules.volume import faults, kinds, types
 from deuteron.store.database import Tx
 from deuteron.store.expressions import has_item
@@ -47,6 +48,7 @@ def show(call: Call, tx: Tx) -> Reply:
 def create(call: Call, tx: Tx) -> Reply:
     access.require(call, f"{_X}type_create")
     values = bodies.created(VOLUME_TYPE, bodies.wrapped(call, "volume_type"))
+    _refuse_unknown_store(call, values["extra_specs"])
     values["is_public"] = values.pop("os-volume-type-access:is_public")
     return Reply(200, {"volume_type": _shown(call, types.create(tx, values), "create")})
 
@@ -106,6 +108,7 @@ def create_specs(call: Call, tx: Tx) -> Reply:
     access.require(call, f"{_X}types_extra_specs:create")
     given = bodies.wrapped(call, "extra_specs")
     specs = bodies.value("extra_specs", SPECS, given)
+    _refuse_unknown_store(call, specs)
     types.set_specs(tx, kinds.find(tx, VOLUME_TYPE, call.params["id"]), specs)
     return Reply(200, {"extra_specs": given})
 
@@ -115,8 +118,16 @@ def update_spec(call: Call, tx: Tx) -> Reply:
     given = bodies.value("body", SPECS, bodies.document(call))
     if list(given) != [call.params["key"]]:
         raise BadRequest("Request body and URI mismatch", type="HTTPBadRequest")
+    _refuse_unknown_store(call, given)
     types.set_specs(tx, kinds.find(tx, VOLUME_TYPE, call.params["id"]), given)
     return Reply(200, given)
+
+
+def _refuse_unknown_store(call: Call, specs: Any) -> None:
+    """Raises: NotFound for a store of images that there is not, before the type is looked for."""
+    name = (specs or {}).get(types.STORE_SPEC)
+    if name is not None and stores.named(call.settings.operator.image, name) is None:
+        raise NotFound(f"Store {quoted(name)} not enabled in glance.", type="GlanceStoreNotFound")
 
 
 def remove_spec(call: Call, tx: Tx) -> Reply:

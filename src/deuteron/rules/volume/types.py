@@ -26,6 +26,8 @@ MULTIATTACH: Final = "<is> True"
 """What the extra spec `multiattach` says of a type whose volumes several servers may have at once.
 
 Source: cinder/volume/api.py `_is_multiattach`."""
+STORE_SPEC: Final = "image_service:store_id"
+"""The store that images of volumes of a type go to; the default one without it."""
 VISIBLE_SPECS: Final = ("RESKEY:availability_zones", "multiattach", "replication_enabled")
 """What everybody may read. Source: cinder/policies/type_extra_specs.py USER_VISIBLE_EXTRA_SPECS."""
 
