@@ -179,6 +179,7 @@ BODIES: dict[tuple[str, str], list[Any]] = {
             }
         }
     ],
+    ("PUT", _V + "/types/{id}/encryption/{key}"): [{"encryption": {"key_size": 512, "cipher": None}}],
     ("PUT", _V + "/os-services/{action}"): [
         {"host": "h1@file", "binary": "cinder-volume"},
         {"host": "h1@file", "binary": "cinder-volume", "disabled_reason": "x"},

@@ -216,7 +216,8 @@ VOLUME = {
     "`clusters`": OPERATIONS + "test_services_are_in_no_clusters: clusters",
     "work for `workers` to clean up": OPERATIONS + "test_a_cleanup_tells_who_is_at_something_and_who_will_be: cleanup",
     "of which there is none": OPERATIONS + "test_services_are_in_no_clusters: clusters",
-    "`encryption` of volumes and types": OPERATIONS + "test_nothing_is_encrypted_and_no_type_says_so: encryption",
+    "`encryption` of volumes and types": "unit/api_volume/test_encryption.py::"
+    "test_a_type_says_how_its_volumes_are_encrypted_until_it_has_some: encryption",
     "`os-services` (enable, disable": VOLUMES
     + "test_without_a_host_that_has_room_a_volume_is_in_error_and_says_why: os-services",
     "`os-availability-zone`, `scheduler-stats` (`get_pools`), `capabilities`": VOLUMES

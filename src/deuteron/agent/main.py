@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,7 +30,7 @@ from deuteron.agent.guests import OF_GUESTS, Guests
 from deuteron.agent.intents import is_wanted
 from deuteron.agent.metadata import MetadataProxy
 from deuteron.agent.statuses import Patience, is_removed, port_reports, router_reports, unrealised, wired_ports
-from deuteron.agent.volumes import Exports, NoVolumes, open_volumes, unmanaged
+from deuteron.agent.volumes import Exports, NoVolumes, fetch_key, open_volumes, unmanaged
 from deuteron.agent.worker import Pass, Worker
 from deuteron.compute import ComputeDriver, HostUse, NoHypervisor, open_compute
 from deuteron.model import logs
@@ -411,7 +412,7 @@ async def _run(settings: HostSettings, mechanisms: Sequence[HostMechanism]) -> N
     if "compute" in settings.roles:
         try:
             plug = plug_of(mechanisms, settings)
-            source = None if volumes is None else Exports(volumes.drivers)
+            source = None if volumes is None else Exports(volumes.drivers, partial(fetch_key, settings))
             compute = await asyncio.to_thread(open_compute, _with_known_virt_type(settings), plug, source)
             _remember_virt_type(settings, compute.facts().virt_type)
         except NoHypervisor as error:

@@ -14,9 +14,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from deuteron.compute.images import ImageCache, fetch_file, send_file
+from deuteron.compute.images import ImageCache, fetch_file, fetch_text, send_file
 from deuteron.compute.tools import ApiAway, DiskFailure
-from deuteron.model.connections import Connection
+from deuteron.model.connections import FileConnection, HeldConnection, SealedConnection
 from deuteron.model.intent import VOLUME_DRIVER, BackendSettings, HostSettings, ImageRef, ServerVolume, Unmanaged
 from deuteron.volume import VolumeFailure, VolumeKeeper
 from deuteron.volume.backends import Backends, Drivers
@@ -24,6 +24,7 @@ from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import Handover, Place, VolumeDriver
 from deuteron.volume.file.qcow2 import NotQcow2, read_head
 from deuteron.volume.registry import open_driver
+from deuteron.volume.sealing import KeyOf, NoSealer, QemuSealer
 from deuteron.volume.simulated import SimulatedDriver
 
 _MOST_UNMANAGED: Final = 4096
@@ -48,6 +49,18 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
         except DiskFailure as error:
             raise _failure(error) from error
 
+    def fetch_once(image: ImageRef, into: Path) -> tuple[Path, str]:
+        try:
+            return ImageCache(into, settings.api_socket, settings.token).base(image)
+        except DiskFailure as error:
+            raise _failure(error) from error
+
+    def key_of(volume_id: str) -> str:
+        try:
+            return fetch_key(settings, volume_id)
+        except DiskFailure as error:
+            raise _failure(error) from error
+
     def open_one(backend: BackendSettings) -> VolumeDriver:
         if settings.dataplane == "none":
             return SimulatedDriver()
@@ -62,8 +75,14 @@ def open_volumes(settings: HostSettings) -> VolumeKeeper:
     former = [name for name in kept if name not in there]
     drivers = Backends(settings.host, settings.volume_backends, open_one, former=former)
     backups = BackupStore(state / "backups")
-    parcels = ApiParcels(settings)
-    return VolumeKeeper(drivers, lambda *what: _deliver(settings, *what), coming, backups, parcels=parcels)
+    return VolumeKeeper(
+        drivers,
+        lambda *what: _deliver(settings, *what),
+        coming,
+        backups,
+        parcels=ApiParcels(settings),
+        sealer=NoSealer() if settings.dataplane == "none" else QemuSealer(key_of, fetch_once),
+    )
 
 
 class ApiParcels:
@@ -111,16 +130,20 @@ def unmanaged(drivers: Drivers, backend: str) -> list[Unmanaged]:
 class Exports:
     """The volumes of a host's back ends as servers of it need them (`deuteron.compute.contract.VolumeSource`)."""
 
-    def __init__(self, drivers: Drivers) -> None:
+    def __init__(self, drivers: Drivers, key_of: KeyOf) -> None:
+        """`key_of` raises DiskFailure."""
         self._drivers = drivers
+        self._key_of = key_of
 
-    def export(self, volume: ServerVolume, folder: Path) -> Connection:
+    def export(self, volume: ServerVolume, folder: Path) -> FileConnection | HeldConnection:
         """Raises: DiskFailure."""
         handover = Handover(volume.beside, volume.after)
+        secret = self._key_of(volume.volume_id) if volume.is_encrypted else None
         try:
-            return self._drivers.driver(volume.backend).export(volume.volume_id, folder, handover)
+            found = self._drivers.driver(volume.backend).export(volume.volume_id, folder, handover)
         except VolumeFailure as error:
             raise DiskFailure(str(error), error.details) from error
+        return found if secret is None else SealedConnection(found, secret)
 
     def withdraw(self, backend: str, volume_id: str, folder: Path) -> None:
         """Raises: DiskFailure."""
@@ -128,6 +151,12 @@ class Exports:
             self._drivers.driver(backend).withdraw(volume_id, folder)
         except VolumeFailure as error:
             raise DiskFailure(str(error), error.details) from error
+
+
+def fetch_key(settings: HostSettings, volume_id: str) -> str:
+    """What opens the data of an encrypted volume; nobody keeps it. Raises: DiskFailure."""
+    attempt = f"cannot fetch the key of volume {volume_id} from the API"
+    return fetch_text(settings.api_socket, settings.token, f"/internal/volumes/{volume_id}/key", attempt)
 
 
 def _deliver(settings: HostSettings, volume_id: str, image_id: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from deuteron.model.connections import Connection
+from deuteron.model.connections import FileConnection, HeldConnection
 from deuteron.model.intent import GuestFigures, IntentCachedImage, IntentPort, IntentServer, ServerReport, ServerVolume
 
 
@@ -43,7 +43,7 @@ class VolumeSource(Protocol):
     Raises: DiskFailure of `images` for what cannot be had.
     """
 
-    def export(self, volume: ServerVolume, folder: Path) -> Connection:
+    def export(self, volume: ServerVolume, folder: Path) -> FileConnection | HeldConnection:
         """Let a server have the volume, which finds its files in the folder."""
         ...
 

@@ -455,6 +455,22 @@ def fetch_file(api_socket: str, token: str, target: str, part: Path, attempt: st
         raise ApiAway(f"{attempt}: it has {size} bytes, expected {promised}")
 
 
+def fetch_text(api_socket: str, token: str, target: str, attempt: str) -> str:
+    """GET a path of the API whose answer is short. Raises: DiskFailure, as above."""
+    connection = UnixConnection(api_socket)
+    try:
+        connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        words = response.read(_CHUNK_BYTES).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise unheard(attempt, error) from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise refused(attempt, response.status, words[:300])
+    return words
+
+
 class UnixConnection(http.client.HTTPConnection):
     """The API's HTTP over a Unix socket. Inherits because http.client offers no other seam for the socket."""
 

@@ -1,14 +1,17 @@
-"""Disks of the network for guests: a process of the host holds each, and the guest has a socket to it.
+"""Disks of the network, and encrypted ones, for guests: a process of the host holds each, the guest has a socket to it.
 
     /run/deuteron/units/<server>/       what the server's cell shows of it, beside its folder of volumes
       <volume>                          the socket, where NBD is spoken; it belongs to the guest's QEMU
-      <volume>.json                     what is behind it, for this host's root alone: it may name a password
+      <volume>.json                     what is behind it, for this host's root alone: it may name a password or key
       <volume>.pid                      the process, `qemu-nbd`
 
 Such a unit is a logical unit of iSCSI, or an image of a Ceph cluster. A guest's QEMU has no network (`cell`), and is to
 have none: who breaks out of a guest would reach the storage network and every unit that its host may see, and read the
 host's password. So the client, QEMU's own, runs on the host, one for each unit; it needs no device and no right. A
 kernel's client would need both.
+
+One that is encrypted is a disk of any kind, also a file, in which QEMU's LUKS is: the process knows the key, the guest
+sees the data, and whoever breaks out of a guest finds neither the key nor the data of others.
 
 Mark: the names above. /run ends with the host, and so do the processes and guests. A process that ends before is
 started again within two seconds; the guest's QEMU waits for it, and for storage that is away, up to its limits.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -31,7 +35,14 @@ import structlog
 
 from deuteron.compute.cell import UNITS
 from deuteron.compute.tools import DiskFailure, run_tool
-from deuteron.model.connections import HeldConnection, IscsiConnection, RbdConnection, SocketConnection
+from deuteron.model.connections import (
+    FileConnection,
+    HeldConnection,
+    IscsiConnection,
+    RbdConnection,
+    SealedConnection,
+    SocketConnection,
+)
 
 log = structlog.get_logger("deuteron.compute")
 
@@ -40,6 +51,7 @@ _HINTS: Final = {
     RbdConnection: "QEMU on this host has no RBD: install qemu-block-extra (on Fedora qemu-block-rbd)",
 }
 _SECRET: Final = "password"
+_KEY: Final = "luks"
 _LOOK_S: Final = 2.0
 _END_S: Final = 5.0
 _COMMAND_S: Final = 120
@@ -53,6 +65,8 @@ class Units:
         self._folder = folder
         self._lock = threading.RLock()
         self._closing = threading.Event()
+        for left in folder.glob(".secrets-*"):
+            shutil.rmtree(left, ignore_errors=True)
         self._watcher = threading.Thread(target=self._watch, name="units", daemon=True)
         self._watcher.start()
 
@@ -100,14 +114,15 @@ class Units:
             return
         owner = socket.stat() if socket.exists() else None
         self._end(socket)
-        with _secret(at) as objects:
+        with _secrets(at, self._folder) as objects:
             command = ["qemu-nbd", "--fork", "--persistent", "--shared=8", "--discard=unmap"]
             command += ["--socket", str(socket), "--pid-file", str(socket.with_suffix(".pid"))]
             try:
                 run_tool([*command, *objects, "--image-opts", _words(at)])
             except DiskFailure as failure:
-                if "nknown driver" in str(failure) or "nknown protocol" in str(failure):
-                    raise DiskFailure(_HINTS[type(at)]) from failure
+                hint = _HINTS.get(type(at.below if isinstance(at, SealedConnection) else at))
+                if hint and ("nknown driver" in str(failure) or "nknown protocol" in str(failure)):
+                    raise DiskFailure(hint) from failure
                 raise
         if owner is not None:
             os.chown(socket, owner.st_uid, owner.st_gid)
@@ -164,21 +179,44 @@ def _pid(socket: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _secret(at: HeldConnection) -> Iterator[tuple[str, ...]]:
-    """The password, if there is one, in a file that only this user reads, for as long as QEMU starts."""
-    password, form = (at.password, "raw") if isinstance(at, IscsiConnection) else (at.key, "base64")
-    if not password:
+def _secrets(at: HeldConnection, beside: Path) -> Iterator[tuple[str, ...]]:
+    """The password and the key, if there are such, in files that only this user reads, for as long as QEMU starts.
+
+    `beside` is a folder in memory: no key comes to lie on a disk.
+    """
+    found = {_KEY: (at.secret, "raw")} if isinstance(at, SealedConnection) else {}
+    below = at.below if isinstance(at, SealedConnection) else at
+    if isinstance(below, IscsiConnection) and below.password:
+        found[_SECRET] = (below.password, "raw")
+    elif isinstance(below, RbdConnection) and below.key:
+        found[_SECRET] = (below.key, "base64")
+    if not found:
         yield ()
         return
-    with tempfile.TemporaryDirectory(prefix="deuteron-") as folder:
-        path = Path(folder) / "secret"
-        path.touch(0o600)
-        path.write_text(password)
-        yield ("--object", f"secret,id={_SECRET},file={path},format={form}")
+    with tempfile.TemporaryDirectory(prefix=".secrets-", dir=beside) as folder:
+        objects: list[str] = []
+        for name, (secret, form) in found.items():
+            path = Path(folder) / name
+            path.touch(0o600)
+            path.write_text(secret)
+            objects += ["--object", f"secret,id={name},file={path},format={form}"]
+        yield tuple(objects)
 
 
 def _words(at: HeldConnection) -> str:
     """The unit, as QEMU's programs want it on their command line."""
+    if isinstance(at, SealedConnection):
+        said = {"driver": "luks", "key-secret": _KEY}
+        said |= {f"file.{key}": value for key, value in _disk(at.below).items()}
+    else:
+        said = _disk(at)
+    return ",".join(f"{key}={value.replace(',', ',,')}" for key, value in said.items())
+
+
+def _disk(at: FileConnection | IscsiConnection | RbdConnection) -> dict[str, str]:
+    """The options of the disk: its format, and the block driver below that."""
+    if isinstance(at, FileConnection):
+        return {"driver": at.format, "file.driver": "file", "file.filename": at.path}
     if isinstance(at, RbdConnection):
         said = {key: str(value) for key, value in at.node.items()}
         if at.key:
@@ -198,5 +236,4 @@ def _words(at: HeldConnection) -> str:
     # Else the client remembers which blocks are empty, or what is in them, which may not be so any more when a guest
     # comes from another host, where it went on writing.
     said |= {"cache.direct": "on"}
-    words = (f"file.{key}={value.replace(',', ',,')}" for key, value in said.items())
-    return ",".join(["driver=raw", *words])
+    return {"driver": "raw", **{f"file.{key}": value for key, value in said.items()}}

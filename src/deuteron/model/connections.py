@@ -59,11 +59,23 @@ class SocketConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="socke
     path: str
 
 
-HeldConnection = IscsiConnection | RbdConnection
+class SealedConnection(msgspec.Struct, frozen=True, tag_field="kind", tag="luks"):
+    """The host opens what is encrypted by LUKS, and hands the data in it to the guest."""
+
+    below: FileConnection | IscsiConnection | RbdConnection
+    """Where the encrypted data are."""
+    secret: str
+    """What opens them."""
+
+    def __repr__(self) -> str:
+        return f"SealedConnection({self.below})"
+
+
+HeldConnection = IscsiConnection | RbdConnection | SealedConnection
 """What a process of the host opens for the guest."""
 
-Connection = FileConnection | HeldConnection
-"""What a driver answers."""
+Connection = FileConnection | IscsiConnection | RbdConnection
+"""What a driver answers: data as they are kept, encrypted or not."""
 
 GuestConnection = FileConnection | SocketConnection
 """What a guest's hypervisor opens."""

@@ -513,6 +513,8 @@ class ServerVolume(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hosts that had it and are lost: what they still seem to have is not theirs any more."""
     copied_gib: int = 0
     """How large it is, where a guest that moves has another one on each of the two hosts, and the data go along."""
+    is_encrypted: bool = False
+    """Whether its data are, with a key that the host asks for (`GET /internal/volumes/<id>/key`)."""
 
 
 class IntentServer(_Object, frozen=True, tag_field="kind", tag="server"):
@@ -647,6 +649,8 @@ class IntentVolume(_Object, frozen=True, tag_field="kind", tag="volume"):
     """Whether it is to be given out of hand: its disk stays under a name that is nobody's, and it is no volume."""
     is_made: bool = False
     """Whether it was there already: if it is not any more, it is lost, and not made anew."""
+    key_bits: int | None = None
+    """Of one whose data are encrypted, how long the key of the cipher is; what opens it the host asks for."""
 
 
 class IntentSnapshot(_Object, frozen=True, tag_field="kind", tag="volume_snapshot"):

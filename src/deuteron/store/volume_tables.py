@@ -43,6 +43,14 @@ volume_types = table_of(VOLUME_TYPE)
 qos_specs = table_of(QOS_SPECS)
 messages = table_of(MESSAGE)
 
+keys = Table(
+    "volume_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret", Text, nullable=False),
+)
+"""Keys of encrypted volumes and backups, each encrypted with the cloud's own (`rules.volume.keys`)."""
+
 quotas = Table(
     "volume_quotas",
     metadata,

@@ -4,6 +4,9 @@ A driver holds no policy and no memory that it could lose: what there is it find
 called again after a crash at any point of it, with the same arguments, and then does what is left to do; of what is
 done already it does nothing. Calls come from several threads, at most one at a time for each id.
 
+Of a volume that is encrypted a driver keeps a disk as any other, whose data are unreadable to it: the encryption lies
+over it (`sealing`, and `deuteron.compute.units` for guests), so that every back end has such volumes.
+
 A driver is a package with an entry point in the group `deuteron.volume_drivers`, whose name is what `driver` of a table
 `[volume.backends.NAME]` says (`registry`). It names a class, of which each host that carries the back end makes an
 object of its own (`DriverClass`): with its place on the host, and with what the table says beside what every back end

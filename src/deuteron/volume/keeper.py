@@ -35,6 +35,7 @@ from deuteron.model.intent import (
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import BackendAway, Guests, NoGuests, ToolKilled, VolumeFailure
+from deuteron.volume.sealing import NoSealer, Sealer
 from deuteron.volume.steps import (
     Deliver,
     Done,
@@ -103,6 +104,7 @@ class VolumeKeeper:
         options: KeeperOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
         parcels: Parcels | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         """`folder` is for files on their way to become images."""
         self.on_change: Callable[[], None] = lambda: None
@@ -111,7 +113,8 @@ class VolumeKeeper:
         self.drivers = drivers
         self._backups = backups
         ways = parcels or NoParcels()
-        self._steps = Steps(drivers, backups, deliver, folder, lambda: self.guests, self._is_wanted, ways)
+        made = sealer or NoSealer()
+        self._steps = Steps(drivers, backups, deliver, folder, lambda: self.guests, self._is_wanted, ways, made)
         self._options = options or KeeperOptions()
         self._clock = clock
         self._lock = threading.Lock()

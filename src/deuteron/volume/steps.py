@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from deuteron.model.intent import (
+    ImageRef,
     IntentBackup,
     IntentSnapshot,
     IntentVolume,
@@ -27,6 +28,7 @@ from deuteron.model.intent import (
 from deuteron.volume.backends import Drivers
 from deuteron.volume.backups import BackupStore
 from deuteron.volume.contract import BackendAway, Guests, Origin, VolumeDriver, VolumeFailure
+from deuteron.volume.sealing import Sealer
 
 log = structlog.get_logger("deuteron.volume")
 
@@ -122,6 +124,8 @@ class Done(msgspec.Struct):
     left: str | None = None
     is_shared: bool | None = None
     is_let_go: bool = False
+    is_sealed: bool = False
+    """Whether it is encrypted: before it is, a new one that is to be holds nothing."""
 
 
 class Steps:
@@ -136,6 +140,7 @@ class Steps:
         guests: Callable[[], Guests],
         is_wanted: Callable[[Key], bool],
         parcels: Parcels,
+        sealer: Sealer,
     ) -> None:
         self._drivers = drivers
         self._backups = backups
@@ -144,6 +149,7 @@ class Steps:
         self._guests = guests
         self._is_wanted = is_wanted
         self._parcels = parcels
+        self._sealer = sealer
 
     def volume(self, done: Done, wanted: IntentVolume) -> None:
         driver = self._drivers.driver(wanted.backend)
@@ -164,8 +170,12 @@ class Steps:
             return
         if wanted.reimage is not None and done.reimaged != wanted.reimage.id:
             self._reimage(driver, wanted, wanted.reimage)
-            done.reimaged = wanted.reimage.id
+            done.reimaged, done.is_sealed = wanted.reimage.id, True
         size = driver.size_gib(wanted.id)
+        if size is not None and _is_to_be_sealed(wanted) and not done.is_sealed:
+            # An attempt was cut short.
+            driver.delete("volume", wanted.id)
+            size = None
         if size is None and wanted.manage is not None:
             log.info("volume changed", id=wanted.id, step="manage")
             driver.adopt("volume", wanted.id, wanted.manage, wanted.id)
@@ -179,7 +189,8 @@ class Steps:
                 self._wait(("volume", wanted.source_id), driver)
                 driver.clone(wanted.id, wanted.size_gib, Origin("volume", wanted.source_id))
             else:
-                driver.make(wanted.id, wanted.size_gib, wanted.image)
+                self._make(driver, wanted, wanted.image)
+                done.is_sealed = True
         elif size < wanted.size_gib:
             log.info("volume changed", id=wanted.id, step="extend")
             if not self._guests().grow(wanted.id, wanted.size_gib):
@@ -297,6 +308,23 @@ class Steps:
         if away is not None and not is_found:
             raise away
 
+    def _make(self, driver: VolumeDriver, wanted: IntentVolume, image: ImageRef | None) -> None:
+        """An encrypted one that gets a backup is made as any: the backup's data are encrypted already."""
+        if wanted.key_bits is None or wanted.restore is not None:
+            driver.make(wanted.id, wanted.size_gib, image)
+            return
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self._folder) as name:
+            sealed = self._sealer.seal(wanted.id, wanted.size_gib, wanted.key_bits, image, Path(name))
+            if sealed is None:
+                driver.make(wanted.id, wanted.size_gib, image)
+                return
+            try:
+                driver.make(wanted.id, wanted.size_gib)
+                driver.load(wanted.id, sealed)
+            except (VolumeFailure, OSError):
+                driver.delete("volume", wanted.id)
+                raise
+
     def _move(self, driver: VolumeDriver, wanted: IntentVolume, move: VolumeMove) -> None:
         """Let another back end have the data, too; what it has of an attempt that was cut short is not whole."""
         log.info("volume changed", id=wanted.id, step="move")
@@ -345,7 +373,7 @@ class Steps:
         log.info("volume changed", id=wanted.id, step="reimage")
         try:
             driver.delete("volume", wanted.id)
-            driver.make(wanted.id, wanted.size_gib, reimage.image)
+            self._make(driver, wanted, reimage.image)
         except (BackendAway, TimeoutError):
             raise
         except (VolumeFailure, OSError) as error:
@@ -369,6 +397,12 @@ class Steps:
             is_there = driver.has_snapshot(object_id)
         if not is_there and self._is_wanted(key):
             raise Waiting(f"waits for {kind.replace('_', ' ')} {object_id}")
+
+
+def _is_to_be_sealed(wanted: IntentVolume) -> bool:
+    """Whether it is made as an encrypted one here, of nothing or an image, and nobody has it yet."""
+    is_copy = wanted.snapshot_id is not None or wanted.source_id is not None or wanted.restore is not None
+    return wanted.key_bits is not None and not wanted.is_made and not is_copy
 
 
 def _refuse_lost(driver: VolumeDriver, wanted: IntentVolume | IntentSnapshot, what: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -23,9 +25,10 @@ from deuteron.compute.domain import instance_name
 from deuteron.compute.driver import LibvirtCompute
 from deuteron.guest import build
 from deuteron.model.hardware import Hardware, Processors, Rng, Video
-from deuteron.model.intent import IntentServer, RescueDisk, ServerVolume
-from deuteron.volume import VolumeFailure
+from deuteron.model.intent import ImageRef, IntentServer, RescueDisk, ServerVolume
+from deuteron.volume import VolumeFailure, sealing
 from deuteron.volume.contract import Origin
+from deuteron.volume.sealing import QemuSealer
 from tests import rfb
 from tests.kernel.compute.world import World, report_of, taps_of, wait_until
 
@@ -711,6 +714,59 @@ def test_a_server_boots_from_a_volume(world: World, compute: LibvirtCompute) -> 
     want(compute, msgspec.structs.replace(server, volumes=(volume, lost)))
     wait_until("the other is refused", lambda: lost.volume_id in dict(report_of(compute, server.id).refused), 10)  # type: ignore[union-attr]  # it is there
     assert report_of(compute, server.id).volumes == (volume.volume_id,)  # type: ignore[union-attr]  # it is there
+
+
+def test_a_guest_writes_an_encrypted_volume_and_no_file_has_its_words(world: World, compute: LibvirtCompute) -> None:
+    """It boots from one, too; its snapshot, taken while it runs, opens with the same key."""
+    make_key(world)
+    root, volume = ServerVolume(str(uuid.uuid4()), "vda", is_encrypted=True), ServerVolume(str(uuid.uuid4()), "vdb")
+    volume = msgspec.structs.replace(volume, is_encrypted=True)
+    image = ImageRef(str(uuid.uuid4()), "qcow2", 0, "")
+    for each, made_of in ((root, image), (volume, None)):
+        world.secrets[each.volume_id] = os.urandom(32).hex()
+        sealer = QemuSealer(world.secrets.__getitem__, lambda *what: (world.guest.disk, "qcow2"))
+        with tempfile.TemporaryDirectory() as folder:
+            sealed = sealer.seal(each.volume_id, 1, 512, made_of, Path(folder))
+            assert sealed is not None
+            world.volumes.make(each.volume_id, 1)
+            world.volumes.load(each.volume_id, sealed)
+    server = msgspec.structs.replace(world.server(direct_boot=False), image=None, root_disk_gib=0, volumes=(root,))
+    want(compute, server)
+    wait_for_state(compute, server, "running", 120)
+    wait_for_login(compute, server)
+    want(compute, msgspec.structs.replace(server, volumes=(root, volume)))
+    wait_until("the guest sees it", lambda: "vdb" in ssh(world, server, "root", "cat /proc/partitions"), 90)
+    said = ssh(world, server, "root", "grep -w vdb /proc/partitions")
+    assert said.split()[2] == str(2**20 - 2 * 2**10), "as large as it is without the header"
+    line = "for i in $(seq 64); do echo what only a guest may read; done"
+    ssh(world, server, "root", f"({line}) | dd of=/dev/vdb bs=512 seek=8 conv=fsync 2>/dev/null")
+    kept, copy = str(uuid.uuid4()), str(uuid.uuid4())
+    with compute.quiet(volume.volume_id):
+        world.volumes.snapshot(kept, volume.volume_id, is_quiet=True)
+    world.volumes.clone(copy, 1, Origin("snapshot", kept))
+    (dom,) = libvirt.open("qemu:///system").listAllDomains()
+    secrets = [key.encode() for key in world.secrets.values()]
+    for told in (dom.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE).encode(), *_processes()):
+        assert not any(secret in told for secret in secrets)
+    for file in (world.folder / "volumes").rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            assert b"what only a guest may read" not in data and not any(secret in data for secret in secrets)
+    key = f"secret,id=key,data={world.secrets[volume.volume_id]}"
+    for each in (copy, volume.volume_id):
+        words = sealing.words(world.folder / "volumes" / f"volume-{each}")
+        read = ["qemu-io", "--object", key, "-U", "-r", "-c", "read -v 4k 512", "--image-opts", words]
+        done = subprocess.run(read, check=False, capture_output=True, text=True)
+        assert "what.only" in done.stdout, done.stdout + done.stderr
+    want(compute, server)
+    wait_until("it is gone", lambda: "vdb" not in ssh(world, server, "root", "cat /proc/partitions"), 90)
+
+
+def _processes() -> Iterator[bytes]:
+    """What everybody may read of each process: its words."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
 
 
 def test_a_server_waits_for_its_ports_and_a_missing_image_is_a_fault(world: World, compute: LibvirtCompute) -> None:

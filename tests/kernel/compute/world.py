@@ -77,6 +77,8 @@ class World:
         self.settings = HostSettings("h1", str(folder), str(folder / "api.sock"), "secret")
         (folder / "volumes").mkdir()
         self.displays = displays()
+        self.secrets: dict[str, str] = {}
+        """What opens encrypted volumes, by their ids."""
         self.volumes = FileDriver(Place("file", "h1", folder / "volumes", _no_image), FileOptions())
         _private_folders(folder)
         _run("ip link set lo up")
@@ -105,9 +107,8 @@ class World:
         options = ComputeOptions(
             watch_interval_s=0.3, retry_first_s=0.3, shutdown_timeout_s=10, quiet_timeout_s=quiet_timeout_s
         )
-        return LibvirtCompute(
-            self.settings, wiring, facts, options, volumes=Exports(FixedDrivers({"file": self.volumes}))
-        )
+        exports = Exports(FixedDrivers({"file": self.volumes}), self.secrets.__getitem__)
+        return LibvirtCompute(self.settings, wiring, facts, options, volumes=exports)
 
     def image(self, path: Path, disk_format: str) -> ImageRef:
         image_id = str(uuid4())

@@ -139,24 +139,3 @@ def test_hosts_tell_what_they_keep_and_are_disabled(tmp_path: Path) -> None:
             assert (await demo.error("GET", "/os-hosts"))[0] == 403
 
     run(test())
-
-
-def test_nothing_is_encrypted_and_no_type_says_so(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with world(tmp_path) as w:
-            await w.agent()
-            demo, admin = Volumes(w.demo), Volumes(w.admin)
-            one = await volume(demo)
-            assert await demo.get(f"/volumes/{one['id']}/encryption") == {"encryption_key_id": None}
-            kind = (await admin.post("/types", {"volume_type": {"name": "t"}}))["volume_type"]
-            path = f"/types/{kind['id']}/encryption"
-            assert await admin.get(path) == {}
-            body = {"encryption": {"provider": "luks"}}
-            assert (await admin.error("POST", path, body))[0] == 501
-            assert await admin.get(path) == {}
-            for method in ("GET", "DELETE"):
-                refusal = await admin.error(method, f"{path}/provider")
-                assert refusal[0] == 404 and "does not exist" in refusal[2]
-            assert (await demo.error("GET", path))[0] == 403
-
-    run(test())

@@ -140,6 +140,7 @@ GROWING: Final[dict[str, dict[str, str]]] = {
     "volume_backups": {"volume_id": _id("volume_volumes"), "parent_id": "NULL", "snapshot_id": "NULL"},
     "volume_group_snapshots": {"group_id": _id("volume_groups")},
     "volume_groups": {"group_type": "NULL"},
+    "volume_keys": {},
     "volume_messages": {"resource_uuid": _id("volume_volumes"), "guaranteed_until": _TIME},
     "volume_quotas": {"project_id": "printf('%032x', i)"},
     "placement_consumers": {"project_id": _PROJECT},

@@ -32,7 +32,8 @@ _NEVER_THERE = (
     "/volume/v3/types/{volume_type}/encryption/{key}",
 )
 """There is no default pool to make a topology of; no host that runs
-the server, or says what its back end has; no cluster, no encryption, no share of files, and no token of a console."""
+the server, or says what its back end has; no cluster, no type whose volumes are encrypted, no
+share of files, and no token of a console."""
 MAKE_FIRST = {
     f"GET {service.prefix}{_shape(route.path)}"
     for service in SERVICES.values()

@@ -670,7 +670,8 @@ def _volume() -> Iterator[tuple[str, Line]]:
     yield f"GET {v3}/volumes/{{volume}}/encryption", Line(f"{extension}:volume_encryption_metadata")
     rule, one = f"{extension}:volume_type_encryption", f"{types}/{{volume_type}}/encryption"
     yield f"GET {one}", Line(f"{rule}:get")
-    yield f"POST {one}", Line(f"{rule}:create", {"encryption": {"provider": "luks"}})
+    yield f"POST {one}", Line(f"{rule}:create", {"encryption": {"provider": "luks", "control_location": "front-end"}})
+    yield f"PUT {one}/{{key}}", Line(f"{rule}:update", {"encryption": {"key_size": 256}}, refused=(403,))
     for verb, name in (("GET", "get"), ("DELETE", "delete")):
         yield f"{verb} {one}/{{key}}", Line(f"{rule}:{name}", refused=(403,))
     yield f"GET {v3}/scheduler-stats/get_pools", Line("scheduler_extension:scheduler_stats:get_pools")

@@ -85,7 +85,7 @@ def test_a_back_end_that_fails_is_away_with_its_reason_until_it_is_there() -> No
 
 def test_a_server_is_refused_a_volume_of_a_back_end_that_is_away(tmp_path: Path) -> None:
     with opened(Appliance()) as backends:
-        exports = Exports(backends)
+        exports = Exports(backends, lambda volume_id: f"key of {volume_id}")
         backends.driver("good").make(ONE, 1)
         assert exports.export(ServerVolume(ONE, "vdb", backend="good"), tmp_path) == exports.export(
             ServerVolume(ONE, "vdb", backend="good"), tmp_path

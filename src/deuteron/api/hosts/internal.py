@@ -5,10 +5,10 @@ carried out what is wanted of it, and what that is (`deuteron trace`).
 Every request carries a host's token, as the WebSocket does. Agents have their own; the owner reads it in `cloud.json`.
 The token of the host `outside`, which has no agent, opens the list of external networks, what names and addresses there
 are about, and this machine's resolver where the topology says so, and nothing else.
-A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, its
-servers' config drives, the disks of servers that come to it, and the metadata of guests behind its own routers and DHCP
-servers. It gives the images that are to be made of its servers and volumes, and the disks of servers that leave it. Of
-a guest that moves while it runs two hosts tell each other over WebSockets (`streams`).
+A host is told what it needs for what runs on it and nothing else: the images of its own servers and volumes, the keys
+of these volumes, its servers' config drives, the disks of servers that come to it, and the metadata of guests behind
+its own routers and DHCP servers. It gives the images that are to be made of its servers and volumes, and the disks of
+servers that leave it. Of a guest that moves while it runs two hosts tell each other over WebSockets (`streams`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from typing import BinaryIO, Final
 import msgspec
 
 from deuteron.api.call import MAX_BODY_BYTES, Call, Mode, Reply, Route
-from deuteron.api.hosts import config_drive, external, metadata, moves, snapshots, volume_images, volume_moves
+from deuteron.api.hosts import (
+    config_drive,
+    external,
+    metadata,
+    moves,
+    snapshots,
+    volume_images,
+    volume_keys,
+    volume_moves,
+)
 from deuteron.hub import departures, log
 from deuteron.hub.hub import authorized, host_of
 from deuteron.hub.whole import whole_intent
@@ -51,6 +60,7 @@ class SERVICE:  # the name `main` looks for
         return (
             Route("GET", "/images/{id}/file", _image, Mode.ASYNC, auth=False),
             Route("PUT", volume_images.PATH, volume_images.answer, Mode.ASYNC, auth=False),
+            Route("GET", volume_keys.PATH, volume_keys.answer, auth=False),
             Route("PUT", moves.PATH, moves.take, Mode.ASYNC, auth=False),
             Route("GET", moves.PATH, moves.give, Mode.ASYNC, auth=False),
             Route("PUT", volume_moves.PATH, volume_moves.take, Mode.ASYNC, auth=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deuteron.api.volume.access import POLICIES
 from deuteron.api.volume.service import VolumeService as SERVICE  # the name `main` looks for
 from deuteron.model.settings import Settings
-from deuteron.rules.volume import group_types, moves, types
+from deuteron.rules.volume import group_types, keys, moves, types
 from deuteron.store.database import Tx
 
 
@@ -14,6 +14,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     types.bootstrap(tx)
     group_types.bootstrap(tx)
     moves.bootstrap(tx, settings)
+    keys.bootstrap(tx, settings)
 
 
 __all__ = ["POLICIES", "SERVICE", "bootstrap"]

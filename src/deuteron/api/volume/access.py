@@ -121,6 +121,7 @@ POLICIES: Final[dict[str, str]] = {
     f"{_X}volume_encryption_metadata": _READ,
     f"{_X}volume_type_encryption:get": _ADMIN,
     f"{_X}volume_type_encryption:create": _ADMIN,
+    f"{_X}volume_type_encryption:update": _ADMIN,
     f"{_X}volume_type_encryption:delete": _ADMIN,
     "scheduler_extension:scheduler_stats:get_pools": _ADMIN,
     f"{_X}capabilities": _ADMIN,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from deuteron.api.call import Call, Reply
-from deuteron.api.volume import access, bodies, filters, lists
+from deuteron.api.volume import access, bodies, filters, lists, views
 from deuteron.model.codecs import OneOf, Text, Uuid
 from deuteron.model.errors import BadRequest
 from deuteron.model.volume import BACKUP
@@ -151,6 +151,8 @@ def _shown(call: Call, row: BackupRow | Mapping[str, Any], is_needed: bool) -> d
         if attribute.read and call.version >= SINCE.get(name, 0)
     }
     shown["links"] = lists.links(call, f"backups/{row['id']}")
+    if call.version >= views.KEY_ID_SINCE and row["encryption_key_id"] is not None:
+        shown["encryption_key_id"] = row["encryption_key_id"]
     if access.allowed(call, "backup:backup_project_attribute", row["project_id"]):
         if call.version >= 18:
             shown["os-backup-project-attr:project_id"] = row["project_id"]

@@ -36,7 +36,7 @@ EXTENSIONS: Final[Mapping[str, tuple[str, str, str]]] = {
     "os-volume-unmanage": ("VolumeUnmanage", "Volumes given out of hand.", "2012-05-31T00:00:00+00:00"),
     "os-volume-encryption-metadata": (
         "VolumeEncryptionMetadata",
-        "That a volume is not encrypted.",
+        "How a volume is encrypted, and with which key.",
         "2013-07-10T00:00:00+00:00",
     ),
     "os-quota-class-sets": ("QuotaClasses", "Quotas of classes.", "2012-03-12T00:00:00+00:00"),

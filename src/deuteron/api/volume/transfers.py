@@ -42,7 +42,9 @@ def create(call: Call, tx: Tx) -> Reply:
     volume = volumes.find(tx, call.caller, values["volume_id"])
     access.require(call, "volume:create_transfer", volume["project_id"])
     name = None if values["name"] is None else values["name"].strip()
-    row, key = transfers.create(tx, volume, name, no_snapshots=values["no_snapshots"])
+    # Encrypted ones came with 3.70, and by the newer path alone.
+    is_known = call.version >= 70 and "/volume-transfers" in call.path
+    row, key = transfers.create(tx, volume, name, no_snapshots=values["no_snapshots"], may_be_encrypted=is_known)
     return Reply(202, {"transfer": {**_shown(call, row), "auth_key": key}})
 
 

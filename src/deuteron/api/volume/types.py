@@ -136,28 +136,6 @@ def remove_spec(call: Call, tx: Tx) -> Reply:
     return Reply(202)
 
 
-def show_encryption(call: Call, tx: Tx) -> Reply:
-    """How volumes of the type are encrypted: none are."""
-    access.require(call, f"{_X}volume_type_encryption:get")
-    kinds.find(tx, VOLUME_TYPE, call.params["id"])
-    return Reply(200, {})
-
-
-def create_encryption(call: Call, tx: Tx) -> Reply:
-    """Refused: a type that says its volumes are encrypted, and whose volumes are not, would be worse than none."""
-    access.require(call, f"{_X}volume_type_encryption:create")
-    bodies.wrapped(call, "encryption")
-    kinds.find(tx, VOLUME_TYPE, call.params["id"])
-    raise faults.not_built("Encrypting volumes")
-
-
-def no_encryption(call: Call, tx: Tx) -> Reply:
-    """GET and DELETE of one of what a type says of its encryption. Raises: NotFound."""
-    access.require(call, f"{_X}volume_type_encryption:{'get' if call.method in ('GET', 'HEAD') else 'delete'}")
-    row = kinds.find(tx, VOLUME_TYPE, call.params["id"])
-    raise NotFound(f"Volume type encryption for type {row['id']} does not exist.", type="VolumeTypeEncryptionNotFound")
-
-
 def _special(call: Call) -> Mapping[str, Callable[[Sequence[str]], ColumnElement[bool]]]:
     """The filter by extra specs, which came with 3.52; of those that the caller may not read it finds nothing."""
     if call.version < 52:

@@ -16,6 +16,8 @@ from deuteron.rules.volume import placement
 
 Rows = Mapping[str, Any]
 _X: Final = "volume_extension:"
+KEY_ID_SINCE: Final = 64
+"""The microversion in which volumes and backups that are encrypted began to say the id of their key."""
 
 
 def brief(call: Call, row: Rows) -> dict[str, Any]:
@@ -38,6 +40,8 @@ def volume(
     shown["attachments"] = [_attachment(call, each) for each in attachments if each["status"] == "attached"]
     if row["is_readonly"] is not None:
         shown["metadata"] = {**row["metadata"], "readonly": str(bool(row["is_readonly"]))}
+    if call.version >= KEY_ID_SINCE and row["encryption_key_id"] is not None:
+        shown["encryption_key_id"] = row["encryption_key_id"]
     if not whole:
         return shown
     project_id = row["project_id"]
@@ -68,7 +72,7 @@ def _derived(call: Call, row: Rows | VolumeRow, type_name: str | None) -> dict[s
     """What is not in the row."""
     return {
         "volume_type": type_name,
-        "encrypted": False,
+        "encrypted": row["encryption_key_id"] is not None,
         "replication_status": None,
         "consistencygroup_id": None,
         "attachments": [],

@@ -135,12 +135,6 @@ def remove(call: Call, tx: Tx) -> Reply:
     return Reply(202)
 
 
-def show_encryption(call: Call, tx: Tx) -> Reply:
-    """As Cinder says of a volume that is not encrypted."""
-    find(call, tx, "volume_extension:volume_encryption_metadata")
-    return Reply(200, {"encryption_key_id": None})
-
-
 def list_metadata(call: Call, tx: Tx) -> Reply:
     row = find(call, tx, "volume:get_volume_metadata")
     body = {"metadata": dict(row["metadata"])}

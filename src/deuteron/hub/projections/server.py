@@ -132,7 +132,7 @@ def _build(reading: Reading, places: Collection[Place]) -> Iterator[tuple[str, M
 
 def _kept(tx: Tx, ids: Collection[str]) -> dict[str, AnyRow]:
     """What says where volumes are, by id."""
-    names = ("id", "host", "backend", "multiattach", "task", "size", "move")
+    names = ("id", "host", "backend", "multiattach", "task", "size", "move", "encryption_key_id")
     columns = tuple(volumes_table.c[name] for name in names)
     return {row.id: row for row in rows(tx, lambda chunk: select(*columns).where(volumes_table.c.id.in_(chunk)), ids)}
 
@@ -162,6 +162,7 @@ def _volume(device: AnyRow, volume: AnyRow | None, host: str | None, lost: Set[s
         # One that is on its way to this host is not there before it is this host's.
         is_elsewhere=volume.host != host and volume.task != travels.TASK,
         after=tuple(sorted(lost - {host})),
+        is_encrypted=volume.encryption_key_id is not None,
     )
 
 

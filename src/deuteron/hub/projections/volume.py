@@ -104,6 +104,7 @@ def _volume(row: VolumeRow) -> IntentVolume:
         is_let_go=manage.is_let_go(row),
         reimage=reimage,
         is_made=_is_made(row) and reimage is None,
+        key_bits=row["key_bits"],
     )
 
 

@@ -58,6 +58,7 @@ BACKUP: Resource[BackupRow] = Resource(
         _kept("backend", Text(nullable=True), "Which back end of the host keeps what it is saved from."),
         _kept("parent_id", Text(nullable=True), "The backup it differs from."),
         _kept("copy_of", Text(nullable=True), "Of an imported one, the backup whose data it has."),
+        _kept("encryption_key_id", Text(nullable=True), "The key of its data, where the volume's are encrypted."),
         _kept("volume_facts", Anything(), "What the volume said of itself, for the one that is made of it."),
         _kept("task", Text(nullable=True), "What its host is asked to do: create or delete."),
         _kept("previous_status", Text(nullable=True), "What the volume was before it was saved."),

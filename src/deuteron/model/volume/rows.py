@@ -57,6 +57,8 @@ class VolumeRow(TypedDict):
     other_host: ReadOnly[str | None]
     manage: ReadOnly[str | None]
     reimage: ReadOnly[Any | None]
+    encryption_key_id: ReadOnly[str | None]
+    key_bits: ReadOnly[int | None]
     request_id: ReadOnly[str]
 
 
@@ -124,6 +126,7 @@ class BackupRow(TypedDict):
     backend: ReadOnly[str | None]
     parent_id: ReadOnly[str | None]
     copy_of: ReadOnly[str | None]
+    encryption_key_id: ReadOnly[str | None]
     volume_facts: ReadOnly[Any | None]
     task: ReadOnly[str | None]
     previous_status: ReadOnly[str | None]
@@ -191,6 +194,7 @@ class VolumeTypeRow(TypedDict):
     extra_specs: ReadOnly[Mapping[str, Any]]
     qos_specs_id: ReadOnly[QosSpecsId | None]
     projects: ReadOnly[Sequence[str]]
+    encryption: ReadOnly[Any | None]
     created_at: ReadOnly[str]
     updated_at: ReadOnly[str | None]
 

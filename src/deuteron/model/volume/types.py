@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from deuteron.model.codecs import ListOf, Text, Uuid
+from deuteron.model.codecs import Anything, ListOf, Text, Uuid
 from deuteron.model.resource import REQUIRED, Resource
 from deuteron.model.volume.attributes import shown as _a
 from deuteron.model.volume.codecs import Flag, Pairs
@@ -38,6 +38,7 @@ VOLUME_TYPE: Resource[VolumeTypeRow] = Resource(
         _a("extra_specs", Pairs(null_values=True), "What the back end is told.", create=True, default={}),
         _a("qos_specs_id", Text(nullable=True), "Its QoS specs.", refers_to="qos_specs"),
         _a("projects", ListOf(Text()), "Projects that may use it where it is not public.", read=False),
+        _a("encryption", Anything(), "How its volumes are encrypted, where they are.", read=False),
         _a("created_at", Text(), "When it was made, UTC.", read=False),
         _a("updated_at", Text(nullable=True), "Its last change.", read=False),
     ),

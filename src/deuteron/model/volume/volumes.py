@@ -92,7 +92,7 @@ VOLUME: Resource[VolumeRow] = Resource(
         _a("metadata", Pairs(nullable=True), "Free keys and values.", create=True, update=True, default={}),
         _a("user_id", Text(), "Who asked for it."),
         _a("bootable", Boolean(), "Whether a server may boot from it."),
-        _a("encrypted", Boolean(), "Never: there are no keys.", stored=False),
+        _a("encrypted", Boolean(), "Whether its data are, where they lie.", stored=False),
         _a("replication_status", Text(nullable=True), "Nothing: no back end replicates.", stored=False),
         _a("consistencygroup_id", Text(nullable=True), "Nothing: groups have another API.", stored=False, create=True),
         _a("multiattach", Flag(), "Whether several servers may have it at once.", create=True, default=False),
@@ -126,6 +126,8 @@ VOLUME: Resource[VolumeRow] = Resource(
         _kept("other_host", Text(nullable=True), "The host that makes it of what another had; or that it has left."),
         _kept("manage", Text(nullable=True), "What its back end calls the disk that it is to be, or could not be."),
         _kept("reimage", Anything(), "The image that it is made anew of."),
+        _kept("encryption_key_id", Text(nullable=True), "The key of its data, where these are encrypted."),
+        _kept("key_bits", Integer(nullable=True), "How long the key of the cipher is, in bits."),
         _kept("request_id", Text(), "The request that asked for the task."),
     ),
     indexes=(

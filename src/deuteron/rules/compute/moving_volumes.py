@@ -102,6 +102,8 @@ def _why_not(tx: Tx, volume: VolumeRow, *, runs: bool, is_readonly: bool) -> str
         return "it cannot be copied while its guest runs, since several may have it. Migrate the server cold."
     if runs and is_readonly:
         return "it cannot be copied while its guest runs, which may not write to it. Migrate the server cold."
+    if runs and volume["encryption_key_id"] is not None:
+        return "it cannot be copied while its guest runs, since it is encrypted. Migrate the server cold."
     keeper = registry.is_awaited(tx, volume["host"] or "")
     if not keeper:
         return "that host is not there."

@@ -21,6 +21,7 @@ from deuteron.rules.image import images
 from deuteron.rules.volume import (
     attachments,
     connections,
+    encryption,
     faults,
     kinds,
     loads,
@@ -46,6 +47,10 @@ def extend(tx: Tx, request_id: str, row: VolumeRow, size: int, *, while_attached
         raise faults.invalid_volume(
             f"Volume {row['id']} status must be 'available' to extend, currently {row['status']}."
         )
+    if row["encryption_key_id"] is not None and row["status"] == "in-use":
+        raise faults.invalid_volume(
+            f"volume {row['id']} is encrypted, and grows while no server has it. Detach it first."
+        )
     if size <= row["size"]:
         raise faults.invalid_input(
             f"New size for extend must be greater than current size. (current: {row['size']}, extended: {size})."
@@ -66,6 +71,8 @@ def upload(
     Raises: BadRequest for a volume in no state for it; TooLarge for a limit of the image service.
     """
     faults.refuse_on_its_way(row)
+    if row["encryption_key_id"] is not None:
+        raise faults.not_built("An image of an encrypted volume", "A snapshot of a server that boots from it is.")
     if row["status"] != "available":
         raise faults.invalid_volume(f"Volume {row['id']} status must be available, and is {row['status']}")
     blank = {name: each.default for name, each in IMAGE.by_name.items() if each.create}
@@ -106,6 +113,11 @@ def retype(
         raise faults.invalid_volume(f"Volume {row['id']} must not be part of a group to take another type.")
     if kind["id"] == row["volume_type_id"]:
         raise faults.invalid_input(f"New volume type is the one that volume {row['id']} has: {kind['name']}")
+    if encryption.is_changed(tx, row["volume_type_id"], kind):
+        raise faults.not_built(
+            "A retype between types whose volumes are encrypted differently", "A new volume can be written by a server."
+        )
+    encryption.refuse_shared(kind, is_shared=is_shared)
     loads.check_type(tx, row["project_id"], kind["id"], count=1, gib=row["size"])
     if not placement.suits(tx, settings, row["host"], row["backend"], kind["extra_specs"]):
         if not may_move or not moves.retype(tx, settings, request_id, row, kind):

@@ -23,7 +23,7 @@ from deuteron.model.volume import BACKUP, SNAPSHOT, VOLUME
 from deuteron.model.volume.backups import IMPORTED, SERVICE
 from deuteron.model.volume.rows import BackupRow, SnapshotRow, VolumeRow
 from deuteron.model.volume.volumes import MAX_GIB, ZONE
-from deuteron.rules.volume import faults, kinds, loads, messages, placement, volumes
+from deuteron.rules.volume import faults, keys, kinds, loads, messages, placement, volumes
 from deuteron.rules.volume.volumes import NewVolume
 from deuteron.store import query
 from deuteron.store.database import Tx
@@ -63,6 +63,7 @@ def create(
     size = volume["size"] if snapshot is None else snapshot["size"]
     loads.check_backup(tx, project_id, size)
     parent = _latest(tx, project_id, volume, snapshot) if incremental else None
+    key_id = volume["encryption_key_id"]
     loads.count_backup(tx, project_id, 1, size)
     zone = values.get("availability_zone")
     is_served = zone in (None, ZONE) and placement.is_backed_up(tx, settings, volume["host"])
@@ -85,6 +86,7 @@ def create(
             "host": volume["host"] if is_served else None,
             "backend": volume["backend"],
             "parent_id": None if parent is None else parent["id"],
+            "encryption_key_id": keys.copy(tx, key_id) if key_id is not None else None,
             "volume_facts": _facts(volume),
             "task": "create" if is_served else None,
             "previous_status": volume["status"],
@@ -147,6 +149,7 @@ def _facts(volume: VolumeRow) -> dict[str, object]:
         "metadata": dict(volume["metadata"]),
         "image_metadata": dict(volume["image_metadata"]),
         "bootable": volume["bootable"],
+        **({"volume_type_id": volume["volume_type_id"]} if volume["encryption_key_id"] is not None else {}),
     }
 
 
@@ -176,6 +179,7 @@ def finish_delete(tx: Tx, row: BackupRow) -> None:
     """Nothing is left of it."""
     loads.count_backup(tx, row["project_id"], -1, -row["size"])
     kinds.remove(tx, BACKUP, row["id"])
+    keys.forget(tx, row["encryption_key_id"])
 
 
 def end_saving(tx: Tx, row: BackupRow) -> None:
@@ -237,7 +241,21 @@ def restore(
             f"Volume {volume_id} is on host {volume['host']}, backup {row['id']} on host {row['host']}: a backup is "
             "restored where it is. Without a volume a new one is made there."
         )
+    _refuse_other_key(tx, row, volume)
     return volumes.restore(tx, request_id, volume, row["id"], is_new=False)
+
+
+def _refuse_other_key(tx: Tx, row: BackupRow, volume: VolumeRow) -> None:
+    """Raises: BadRequest for data that the volume's key does not open: its snapshots are of that one."""
+    one, other = row["encryption_key_id"], volume["encryption_key_id"]
+    if (one is None) is not (other is None):
+        what = "not encrypted, and volume {} is" if one is None else "encrypted, and volume {} is not"
+        raise faults.invalid_volume(f"backup {row['id']} is {what.format(volume['id'])}")
+    if one is not None and other is not None and not keys.are_same(tx, one, other):
+        raise faults.invalid_volume(
+            f"backup {row['id']} is encrypted with another key than volume {volume['id']}: without a volume a new one "
+            "is made of it"
+        )
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -250,6 +268,8 @@ def record(row: BackupRow) -> str:
     """
     if row["status"] != "available":
         raise faults.invalid_backup(f"Backup status must be available and not {row['status']}.")
+    if row["encryption_key_id"] is not None:
+        raise faults.not_built("A record of an encrypted backup", "Its key does not leave the cloud.")
     said = {
         "id": row["id"],
         "size": row["size"],

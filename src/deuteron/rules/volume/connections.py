@@ -69,6 +69,8 @@ def connect(
 def told_of(tx: Tx, settings: Settings, volume: VolumeRow, connector: Mapping[str, object]) -> dict[str, object]:
     """How the host that says so of itself reaches the volume. Raises: BadRequest."""
     host = connector.get("host")
+    if volume["encryption_key_id"] is not None:
+        raise faults.invalid_input(f"volume {volume['id']} is encrypted: servers of this cloud alone are given its key")
     placement.refuse_away(tx, settings, volume)
     service = placement.find(tx, settings, volume["host"], volume["backend"])
     if service is not None and service.backend.is_networked:

@@ -12,6 +12,7 @@ from deuteron.model.codecs import is_uuid
 from deuteron.model.errors import BadRequest
 from deuteron.model.image_rows import ImageRow
 from deuteron.model.intent import ImageRef
+from deuteron.model.luks import HEADER_BYTES
 from deuteron.rules.image import images
 from deuteron.rules.volume.faults import invalid_input
 from deuteron.store.database import Tx
@@ -46,6 +47,16 @@ def usable(tx: Tx, caller: Caller, reference: str, size_gib: int) -> ImageRow:
             f"Volume size {size_gib}GB cannot be smaller than the image minDisk size {row['min_disk']}GB."
         )
     return row
+
+
+def refuse_without_header(row: ImageRow, size_gib: int) -> None:
+    """Raises: BadRequest for an image that leaves no room for what an encrypted volume has before its data."""
+    held = row["virtual_size"] or row["size"] or 0
+    if held > size_gib * GIB - HEADER_BYTES:
+        raise invalid_input(
+            f"Image {row['id']} of {held} bytes does not fit into an encrypted volume of {size_gib}GB, whose header "
+            f"has {HEADER_BYTES} bytes of it."
+        )
 
 
 def reference(row: ImageRow) -> ImageRef:

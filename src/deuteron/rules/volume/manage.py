@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table
 
 from deuteron.model.caller import Caller
-from deuteron.model.errors import NotFound, TooLarge, Unavailable
+from deuteron.model.errors import BadRequest, NotFound, TooLarge, Unavailable
 from deuteron.model.intent import SnapshotReport, Unmanaged, VolumeReport
 from deuteron.model.scalars import CLOUD
 from deuteron.model.settings import Settings
@@ -79,6 +79,8 @@ def volume(
 
     Raises: BadRequest for what is managed already; TooLarge for one volume too many.
     """
+    if kind["encryption"] is not None:
+        raise faults.invalid_input(f"volumes of type {kind['id']} are encrypted, and what is managed is not")
     if new.zone not in (None, ZONE):
         raise faults.invalid_input(f"Availability zone '{new.zone}' is invalid.")
     if new.name is not None and (_is_volume(tx, new.name) or _is_asked_for(tx, service, new.name)):
@@ -146,6 +148,8 @@ def snapshot(
 
 def let_volume_go(tx: Tx, request_id: str, row: VolumeRow) -> None:
     """Raises: BadRequest for a volume that is in no state for it."""
+    if row["encryption_key_id"] is not None:
+        raise BadRequest("Unmanaging encrypted volumes is not supported.", type="Invalid")
     is_ready = row["status"] in volumes.DELETABLE and row["move"] is None and row["task"] is None
     if not is_ready or attachments.of_volume(tx, row["id"]) or row["group_id"] or volumes.snapshots_of(tx, row):
         raise faults.invalid_volume(

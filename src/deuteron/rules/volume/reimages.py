@@ -45,6 +45,8 @@ def begin(tx: Tx, request_id: str, row: VolumeRow, image: ImageRow, *, is_free: 
     Raises: BadRequest while something else is done with it.
     """
     faults.refuse_on_its_way(row)
+    if row["encryption_key_id"] is not None:
+        images.refuse_without_header(image, row["size"])
     if query.first(tx, table, table.c.source_volid == row["id"], table.c.task == "create") is not None:
         raise faults.invalid_volume(f"volume {row['id']} is being copied, and stays what it is until that is done")
     is_idle = row["task"] is None or has_failed(row)

@@ -28,8 +28,15 @@ def find(tx: Tx, caller: Caller, transfer_id: str) -> TransferRow:
     return row
 
 
-def create(tx: Tx, volume: VolumeRow, name: str | None, *, no_snapshots: bool) -> tuple[TransferRow, str]:
+def create(
+    tx: Tx, volume: VolumeRow, name: str | None, *, no_snapshots: bool, may_be_encrypted: bool
+) -> tuple[TransferRow, str]:
     """The offer, and its key. Raises: BadRequest for a volume or a snapshot in no state for it."""
+    if volume["encryption_key_id"] is not None:
+        if not may_be_encrypted:
+            raise faults.invalid_volume("transferring encrypted volume is not supported")
+        if no_snapshots and volumes.snapshots_of(tx, volume):
+            raise faults.invalid_volume("an encrypted volume is transferred with its snapshots: they have its key")
     if volume["group_id"] is not None:
         raise faults.invalid_volume(f"Volume {volume['id']} is in group {volume['group_id']}, which stays")
     if volume["status"] != "available":

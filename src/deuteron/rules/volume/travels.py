@@ -66,6 +66,8 @@ def why_not_with_guest(tx: Tx, settings: Settings, row: VolumeRow, host: str) ->
     if accompanies(row) and row["other_host"] == host:
         return None
     why = why_not(tx, row)
+    if why is None and row["encryption_key_id"] is not None:
+        why = "it is encrypted"
     if why is None and _near(tx, settings, row, host) is None:
         why = "no back end there has room for it"
     return None if why is None else f"volume {row['id']} cannot come along: {why}"

@@ -128,12 +128,12 @@ def remove(tx: Tx, row: VolumeTypeRow) -> None:
     kinds.remove(tx, VOLUME_TYPE, row["id"])
 
 
-def refuse_used(tx: Tx, row: VolumeTypeRow, message: str) -> None:
+def refuse_used(tx: Tx, row: VolumeTypeRow, message: str, *, type: str = "VolumeTypeInUse") -> None:
     """Raises: BadRequest while volumes have the type, or are to have it."""
     coming = query.rows(tx, volumes, volumes.c.task.in_(("move", "retype")))
     is_awaited = any((each["move"] or {}).get("type_id") == row["id"] for each in coming)
     if is_awaited or query.first(tx, volumes, volumes.c.volume_type_id == row["id"]) is not None:
-        raise BadRequest(message, type="VolumeTypeInUse")
+        raise BadRequest(message, type=type)
 
 
 def set_specs(tx: Tx, row: VolumeTypeRow, specs: Mapping[str, str | None]) -> VolumeTypeRow:

@@ -23,7 +23,19 @@ from deuteron.model.settings import Settings
 from deuteron.model.volume import BACKUP, SNAPSHOT, TRANSFER, VOLUME
 from deuteron.model.volume.rows import BackupRow, GroupRow, SnapshotRow, VolumeRow, VolumeTypeRow
 from deuteron.model.volume.volumes import ZONE
-from deuteron.rules.volume import attachments, faults, images, kinds, loads, membership, messages, placement, types
+from deuteron.rules.volume import (
+    attachments,
+    encryption,
+    faults,
+    images,
+    keys,
+    kinds,
+    loads,
+    membership,
+    messages,
+    placement,
+    types,
+)
 from deuteron.store import query
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import snapshots, transfers
@@ -78,6 +90,8 @@ class _Origin:
     bootable: bool = False
     is_multiattach: bool = False
     image_metadata: Mapping[str, str] = field(default_factory=dict)
+    key_id: str | None = None
+    """Of its data, where they are encrypted."""
 
 
 def find(tx: Tx, caller: Caller, volume_id: str) -> VolumeRow:
@@ -106,6 +120,9 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
     asked = types.wanted(tx, caller, new.volume_type) if new.volume_type else None
     image = None if new.image is None else images.usable(tx, caller, new.image, size)
     kind = asked or _type_of_origin(tx, caller, origin, image)
+    key_bits = _key_bits(tx, kind, origin, new)
+    if image is not None and key_bits is not None:
+        images.refuse_without_header(image, size)
     project_id = caller.project_id or CLOUD
     loads.check(tx, project_id, kind["id"], "volumes", count=1, gib=size)
     place = _place(tx, settings, origin, size, kind["extra_specs"], new)
@@ -133,6 +150,8 @@ def create(tx: Tx, settings: Settings, caller: Caller, request_id: str, new: New
             **place._asdict(),
             "task": "create" if host is not None else None,
             "request_id": request_id,
+            "encryption_key_id": None if key_bits is None else _key(tx, settings, origin),
+            "key_bits": key_bits,
             **_of_image(image, origin),
         },
     )
@@ -152,6 +171,30 @@ def _type_of_origin(tx: Tx, caller: Caller, origin: _Origin, image: ImageRow | N
     if origin.type_id is not None:
         return types.find(tx, caller, origin.type_id)
     return types.wanted(tx, caller, None if image is None else images.volume_type(image))
+
+
+def _key_bits(tx: Tx, kind: VolumeTypeRow, origin: _Origin, new: NewVolume) -> int | None:
+    """How long the key of its cipher is; None where it is not encrypted.
+
+    Raises: BadRequest for a type whose volumes nobody can encrypt, or are not what they are made of.
+    """
+    bits = encryption.key_bits(kind)
+    encryption.refuse_shared(kind, is_shared=origin.is_multiattach)
+    if new.backup_id is not None:
+        if (bits is None) is not (origin.key_id is None):
+            what = "not encrypted" if origin.key_id is None else "encrypted"
+            raise faults.invalid_backup(f"backup {new.backup_id} is {what}: it makes volumes of a type that is, too")
+    elif (new.snapshot_id or new.source_id) is not None and encryption.is_changed(tx, origin.type_id, kind):
+        raise faults.invalid_input(
+            f"Invalid volume_type provided: {kind['id']} (requested type is not compatible; recommend omitting the "
+            "type argument)."
+        )
+    return bits
+
+
+def _key(tx: Tx, settings: Settings, origin: _Origin) -> str:
+    """A copy of encrypted data is read by the same secret. Raises: Unavailable."""
+    return keys.make(tx, settings) if origin.key_id is None else keys.copy(tx, origin.key_id)
 
 
 def restore(tx: Tx, request_id: str, row: VolumeRow, backup_id: str, *, is_new: bool) -> VolumeRow:
@@ -208,9 +251,10 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
             raise faults.invalid_snapshot(
                 f"Originating snapshot status must be one of available values, and is {snapshot['status']}"
             )
+        held = kinds.find(tx, VOLUME, snapshot["volume_id"])
         return _Origin(
             snapshot["size"], place_of(snapshot), snapshot["volume_type_id"], snapshot["bootable"],
-            image_metadata=snapshot["image_metadata"],
+            image_metadata=snapshot["image_metadata"], key_id=held["encryption_key_id"],
         )  # fmt: skip
     if new.source_id is not None:
         source = find(tx, caller, new.source_id)
@@ -227,6 +271,7 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
             source["bootable"],
             source["multiattach"],
             source["image_metadata"],
+            source["encryption_key_id"],
         )
     if new.backup_id is not None:
         backup = kinds.seen(tx, BACKUP, new.backup_id)
@@ -234,7 +279,9 @@ def _origin(tx: Tx, caller: Caller, new: NewVolume) -> _Origin:
             raise faults.missing(BACKUP, new.backup_id)
         if backup["status"] != "available":
             raise faults.invalid_backup(f"Backup status must be available, and is {backup['status']}")
-        return _Origin(backup["size"], Place(backup["host"]))
+        key_id = backup["encryption_key_id"]
+        type_id = None if key_id is None else (backup["volume_facts"] or {}).get("volume_type_id")
+        return _Origin(backup["size"], Place(backup["host"]), type_id, key_id=key_id)
     return _Origin()
 
 
@@ -292,6 +339,7 @@ def finish_delete(tx: Tx, row: VolumeRow) -> None:
     for transfer in query.rows(tx, transfers, transfers.c.volume_id == row["id"]):
         kinds.remove(tx, TRANSFER, transfer["id"])
     kinds.remove(tx, VOLUME, row["id"])
+    keys.forget(tx, row["encryption_key_id"])
     membership.volume_gone(tx, row)
 
 
