@@ -141,8 +141,8 @@ HELD = {
     "test_a_router_moves_with_its_ports",
     "`dhcp-networks`, `l3-routers`; several hosts may serve the DHCP of a network": "unit/api_network/"
     "test_schedulers.py::test_several_hosts_serve_a_network_each_with_a_port_of_its_own",
-    "a host that is no network host has an L3 agent (mode dvr) while a distributed router is there, and as in Neutron none "
-    "is moved to it or from it": "unit/api_network/test_distributed_routers.py::"
+    "a host that is no network host has an L3 agent (mode dvr) while a distributed router is there, and as in Neutron "
+    "none is moved to it or from it": "unit/api_network/test_distributed_routers.py::"
     "test_a_host_that_routes_for_them_has_an_agent_of_its_mode_while_it_does",
     "`local_ips` with `port_associations`": "unit/api_network/test_local_ips.py::"
     "test_what_leads_to_a_port_is_told_to_its_host",

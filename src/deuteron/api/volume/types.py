@@ -15,7 +15,7 @@ from deuteron.model.volume import VOLUME_TYPE
 from deuteron.model.volume.rows import VolumeTypeRow
 from deuteron.model.volume.types import SPECS
 from deuteron.rules.image import stores
-from deuteron.rules.volume import faults, kinds, types
+from deuteron.rules.volume import kinds, types
 from deuteron.store.database import Tx
 from deuteron.store.expressions import has_item
 from deuteron.store.volume_tables import volume_types
