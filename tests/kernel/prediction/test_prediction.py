@@ -48,7 +48,7 @@ HOPS: Final = int(os.environ.get("DEUTERON_HOPS", str(_FEW_HOPS)))
 """Of how many clouds every hop is compared; of some pairs, or of all in more clouds than every change compares."""
 _MOST_PAIRS: Final = 120
 _FIRST_S: Final = 1.3
-_AGAIN_S: Final = 4.0
+_AGAIN_S: Final = 8.0
 """How long is waited for packets; for those that should have come and did not, once more."""
 _FIRST_SEEDS: Final = {"openvswitch": 20_000, "iptables_hybrid": 21_000, "linuxbridge": 22_000}
 _MOST_SHOWN: Final = 12
