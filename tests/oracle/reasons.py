@@ -612,14 +612,6 @@ GENERATED: tuple[Reason, ...] = (
         bodies=r'.*"destination": "10\.0\.0\.3".*',
     ),
     Reason(
-        "An agent is a part of its host, and is not taken down alone",
-        "status",
-        r"PUT agents/\{\}",
-        r'"200"',
-        r'"400 HTTPBadRequest"',
-        bodies=r'.*"admin_state_up".*',
-    ),
-    Reason(
         "A network or policy that the caller must not know of is not there; Neutron says that it may not be used",
         "status",
         r"POST (subnets|ports|segments|security-group-rules|qos/policies/\{\}/\w+|routers/\{\}/conntrack_helpers)"

@@ -70,8 +70,8 @@ def show_agent(call: Call, tx: Tx) -> Reply:
 
 
 def update_agent(call: Call, tx: Tx) -> Reply:
-    """PUT /agents/{id}: what is said of it, and whether it gets networks or routers to serve. Others are a part of
-    their host, and are not taken down alone."""
+    """PUT /agents/{id}: what is said of it, and whether it gets networks or routers to serve. Of agents that serve
+    none, and of those of distributed routers, it is recorded alone, as in Neutron."""
     body = bodies.one(call, "agent")
     attributes.refuse_others(body, _WRITABLE)
     values: dict[str, Any] = {}
@@ -85,10 +85,6 @@ def update_agent(call: Call, tx: Tx) -> Reply:
     agent = _find_agent(call, tx)
     rights.require(call, "update_agent")
     up = values.get("admin_state_up")
-    if up is False and (agent.agent_type not in _SERVING or dvr_agents.is_one(agent)):
-        raise faults.refused(
-            "HTTPBadRequest", "An agent of this cloud is a part of its host; it cannot be taken down on its own"
-        )
     if up is not None and up != agent.admin_state_up:
         registry.enable_agent(tx, agent, up)
     if "description" in values:

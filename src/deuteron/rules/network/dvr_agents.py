@@ -1,7 +1,7 @@
 """The L3 agents of hosts that are no network hosts and route for distributed routers: in the mode `dvr`.
 
 Such a host has one while a distributed router is there. It serves what `spread` says, gets nothing by hand or by
-scheduling, and is a part of its host that is not taken down alone.
+scheduling.
 
 Source: neutron/db/l3_agentschedulers_db.py (`validate_agent_router_combination`), neutron/conf/agent/l3/config.py.
 """
