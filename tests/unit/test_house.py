@@ -20,6 +20,7 @@ SLEEPS = {
     "hostile/test_packets.py": "a lie that is not heard is given the time in which it would be",
     "hostile/test_tokens.py": "a token's age is told in whole seconds",
     "unhappy/test_interruptions.py": "the moment of an interruption is what is tried",
+    "unit/api_hosts/test_hub.py": "the API is to stand still",
     "kernel/test_agent.py": "the agent is to try while the switch is dead",
 }
 """Files of tests that let time pass and cannot wait for something, and why."""

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from deuteron.trace.catalog import Catalog, Row
-from deuteron.trace.packet import ICMP, ICMP6, SCTP, TCP, UDP, network, within
+from deuteron.trace.group_rules import is_about
+from deuteron.trace.packet import ICMP, ICMP6, TCP, network, within
 from deuteron.trace.unknown import Unknown
 
 _INTERFACES = (
@@ -24,13 +25,9 @@ _INTERFACES = (
 )
 _GATEWAY, _DHCP = "network:router_gateway", "network:dhcp"
 _AGENT_GATEWAY, _SNAT = "network:floatingip_agent_gateway", "network:router_centralized_snat"
-_PROTOCOLS: Final = {
-    "icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMP6, "ipv6-icmp": ICMP6, "sctp": SCTP,
-}  # fmt: skip
 _MOST_ROUTERS: Final = 60
 _METADATA: Final = "169.254.169.254"
 OUTSIDE: Final = "outside"
-_WITH_PORTS: Final = (TCP, UDP, SCTP)
 
 
 class Reach(NamedTuple):
@@ -340,7 +337,7 @@ class _Reach:
             group is None or not any(within(other, text) for text in group["addresses"])
         ):
             return False
-        return _is_about(rule, packet)
+        return is_about(rule, packet.protocol, packet.port, is_six=packet.is_six)
 
     def _members(self, group_id: str) -> Iterator[str]:
         for row in self._state.all("port"):
@@ -489,24 +486,3 @@ def _texts(row: Row) -> list[str]:
 
 def _is_filtered_on_a_bridge(row: Row) -> bool:
     return row["binding:vif_type"] == "bridge" or bool(row["binding:vif_details"].get("ovs_hybrid_plug"))
-
-
-def _is_about(rule: Mapping[str, Any], packet: _Packet) -> bool:
-    """Whether a rule is about the packet's protocol and port; of ICMP these are type and code."""
-    said = rule["protocol"]
-    if said in (None, "any", "0", 0):
-        return True
-    protocol = _PROTOCOLS.get(str(said)) or int(said)
-    if protocol == ICMP and packet.is_six:
-        protocol = ICMP6
-    if protocol != packet.protocol:
-        return False
-    low, high = rule["port_range_min"], rule["port_range_max"]
-    if low is None:
-        return True
-    if protocol in (ICMP, ICMP6):
-        kind = 128 if protocol == ICMP6 else 8
-        return bool(low == kind and high in (None, 0))
-    if protocol not in _WITH_PORTS:
-        return True
-    return bool(low <= packet.port <= (low if high is None else high))
