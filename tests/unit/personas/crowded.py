@@ -200,6 +200,7 @@ HOSTS: Final = 1_000
 
 _SERVER: Final = ", ".join(column.name for column in servers.columns)
 FIRST: Final = {
+    "volume_keys": "(id, secret) VALUES ('0', 'of a volume that is encrypted')",
     "network_dvr_host_macs": "VALUES ('nowhere', 'fa:16:3f:00:00:01')",
     "network_ha_hosts": "VALUES ('r', 'h', 'p', 'standby')",
     "network_ha_networks": "VALUES ('p', 'n')",
