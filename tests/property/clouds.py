@@ -1,9 +1,9 @@
 """Random clouds, made by requests to the real API as an administrator: what of them is refused is left out.
 
 Networks of both families and several types, routers with and without gateways, groups and rules, floating IPs, address
-pairs, ports that are down, unbound or unfiltered, address scopes, on two hosts; or distributed routers, on three. What
-comes out is what a trace starts from: every host's intent, made by the hub from the rows, and the objects as the API
-shows them.
+pairs, ports that are down, unbound or unfiltered, address scopes, on two hosts; or distributed routers, on two or more.
+What comes out is what a trace starts from: every host's intent, made by the hub from the rows, and the objects as the
+API shows them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.unit.api_hosts.agent import FakeAgent
 NET = "/network/v2.0"
 HOSTS = {"h1": "10.0.1.1", "h2": "10.0.1.2"}
 COMPUTE = {"h3": "10.0.1.3"}
-"""Where routers are distributed there is a host more, which runs no router of its own."""
+"""Where routers are distributed there may be a host more, which runs no router of its own."""
 Firewall = FirewallDriver | Literal["linuxbridge"]
 MAPPINGS = {"physnet1": "br-eth2", "public": "br-ex"}
 _INTERFACES = {"br-eth2": "eth2", "br-ex": "eth3"}
@@ -48,14 +48,14 @@ class Made:
 
 @asynccontextmanager
 async def cloud(
-    folder: Path, firewall: Firewall, *, is_distributed: bool = False, is_wired: bool = True
+    folder: Path, firewall: Firewall, *, is_distributed: bool = False, has_third: bool = False, is_wired: bool = True
 ) -> AsyncIterator[RandomCloud]:
     """An empty cloud with its external network, and agents that do what they are told.
 
     With the firewall `linuxbridge`, the second host runs that mechanism. Where routers are distributed, no host may run
-    it, and there is a third, which is on the external network's wire if it `is_wired`.
+    it, and there may be a third, which is on the external network's wire if it `is_wired`.
     """
-    hosts = {**HOSTS, **COMPUTE} if is_distributed else HOSTS
+    hosts = {**HOSTS, **COMPUTE} if has_third else HOSTS
     mappings = {name: MAPPINGS if name in HOSTS or is_wired else {"physnet1": "br-eth2"} for name in hosts}
     roles = {name: ("network", "compute", "storage") if name in HOSTS else ("compute",) for name in hosts}
     settings = Settings(

@@ -143,7 +143,7 @@ def test_it_says_the_same_of_distributed_routers() -> None:
 
     async def one(seed: int) -> Made:
         with tempfile.TemporaryDirectory() as folder:
-            async with cloud(Path(folder), "openvswitch", is_distributed=True, is_wired=seed % 3 != 0) as it:
+            async with cloud(Path(folder), "openvswitch", is_distributed=True) as it:
                 await it.fill(random.Random(seed))
                 return await it.seen()
 

@@ -46,6 +46,8 @@ CLOUDS: Final = int(os.environ.get("DEUTERON_CLOUDS", "50"))
 _FEW_HOPS: Final = 5
 HOPS: Final = int(os.environ.get("DEUTERON_HOPS", str(_FEW_HOPS)))
 """Of how many clouds every hop is compared; of some pairs, or of all in more clouds than every change compares."""
+DISTRIBUTED: Final = os.environ.get("DEUTERON_DISTRIBUTED", "") not in ("", "0")
+"""Whether there are clouds of distributed routers among them."""
 _MOST_PAIRS: Final = 120
 _FIRST_S: Final = 1.3
 _AGAIN_S: Final = 8.0
@@ -270,13 +272,18 @@ def _ask(machines: Machines, asked: list[Question], seconds: float, closely: boo
 
 
 def is_distributed(seed: int, firewall: str) -> bool:
-    """Whether the routers of a cloud are: of one in five, and of the second, as hops are compared in the first ones."""
-    return firewall != LINUX_BRIDGE and seed % 5 == 1
+    """Whether the routers of a cloud are: of one in five, and of the second, as hops are compared in the first ones.
+
+    On demand: of a guest without a floating IP of its own, behind a distributed router that translates no sources,
+    `reachable` says that it reaches floating IPs of that router on other hosts, whatever scopes are between.
+    """
+    return DISTRIBUTED and firewall != LINUX_BRIDGE and seed % 5 == 1
 
 
 def _made(seed: int, firewall: Firewall) -> Made:
     """A cloud by its objects. What a seed makes is the same each time, but for ids."""
-    how = {"is_distributed": is_distributed(seed, firewall), "is_wired": seed % 3 != 0}
+    is_one = is_distributed(seed, firewall)
+    how = {"is_distributed": is_one, "has_third": is_one, "is_wired": seed % 3 != 0}
 
     async def fill(folder: str) -> Made:
         async with cloud(Path(folder), firewall, **how) as it:
