@@ -232,7 +232,7 @@ def _words(places: Iterable[Seen]) -> str:
 
 def compare_hops(machines: Machines, made: Made, asked: Sequence[Foretold]) -> tuple[list[str], Counter[str]]:
     """Sends packets whose neighbours are known by now, and compares; what is not as foretold, in words."""
-    hosts = machines.hosts
+    hosts = {name: machine for name, machine in machines.hosts.items() if name in made.world.machines}
     everybody = [*hosts.values(), machines.outside]
     machines.all("gather", everybody)
     machines.all("run", everybody, [(each.source, each.probe) for each in asked], _WAIT_S, True)
