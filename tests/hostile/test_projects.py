@@ -930,6 +930,7 @@ NOT_TWICE = {
     "POST /volume/v3/os-volume-transfer/{id}/accept",
     "POST /volume/v3/volume-transfers/{id}/accept",
     "GET /identity/v3/OS-TRUST/trusts/{id}/roles/{role_id}",  # the trust does not give that role
+    "PUT /identity/v3/projects/{id}/tags/{tag}",  # it has the tag, which nobody gives twice
     # An earlier attack has taken the object away, or it never had what the attack is for.
     "DELETE /network/v2.0/qos/policies/{parent}/bandwidth_limit_rules/{id}",
     "DELETE /network/v2.0/qos/policies/{parent}/dscp_marking_rules/{id}",
