@@ -24,10 +24,10 @@ def load_keys(folder: Path) -> MultiFernet:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     numbers = key_numbers(folder)
     if not numbers:
-        _write_key(folder, 1)
-        _write_key(folder, 0)
+        write_key(folder / "1")
+        write_key(folder / "0")
     elif numbers[-1] == 0:
-        _write_key(folder, 1)
+        write_key(folder / "1")
     numbers = key_numbers(folder)
     return MultiFernet([Fernet((folder / str(number)).read_bytes().strip()) for number in reversed(numbers)])
 
@@ -36,12 +36,12 @@ def rotate_keys(folder: Path, max_active: int = MAX_ACTIVE) -> None:
     """Make the staged key the primary, stage a new one, purge the oldest beyond `max_active` (at least 2)."""
     numbers = key_numbers(folder)
     if 0 not in numbers:
-        _write_key(folder, 0)
+        write_key(folder / "0")
         numbers = [0, *numbers]
     primary = numbers[-1] + 1
     os.rename(folder / "0", folder / str(primary))
     os.utime(folder / str(primary))
-    _write_key(folder, 0)
+    write_key(folder / "0")
     older = [number for number in numbers if number != 0]
     for number in older[: max(0, len(older) + 2 - max(2, max_active))]:
         (folder / str(number)).unlink()
@@ -57,8 +57,9 @@ def key_numbers(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit())
 
 
-def _write_key(folder: Path, number: int) -> None:
-    temporary = folder / f".new-{os.getpid()}-{number}"
+def write_key(path: Path) -> None:
+    """A new key in a file of its own, whole and on the disk, for this user alone; one that is there is replaced."""
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -66,8 +67,8 @@ def _write_key(folder: Path, number: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(temporary, folder / str(number))
-    directory = os.open(folder, os.O_RDONLY)
+    os.rename(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

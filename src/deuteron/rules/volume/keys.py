@@ -6,7 +6,7 @@
 What opens a volume's data is a text of 256 random bits. Hosts that need one ask for it (`api.hosts.volume_keys`); it is
 in no intent and no report. A copy has an id of its own and the same secret, as its data are encrypted with that.
 
-Crash: the file is written whole and linked before the first key is made with it. It is never made anew while there are
+Crash: the file is there whole, by one rename, before a key is made with it. It is never made anew while there are
 keys: these would be lost with it, and so may come back with it.
 
 Source: cinder/volume/flows/api/create_volume.py `_get_encryption_key_id`; cinder/keymgr.
@@ -14,8 +14,6 @@ Source: cinder/volume/flows/api/create_volume.py `_get_encryption_key_id`; cinde
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import uuid
 from pathlib import Path
@@ -27,6 +25,7 @@ from sqlalchemy import delete, select
 
 from deuteron.model.errors import Unavailable
 from deuteron.model.settings import Settings
+from deuteron.rules.identity.keys import write_key
 from deuteron.store.database import Tx
 from deuteron.store.volume_tables import keys
 
@@ -44,22 +43,7 @@ def bootstrap(tx: Tx, settings: Settings) -> None:
     if tx.first(select(keys.c.id).limit(1)) is not None:
         log.error("the key of encrypted volumes is lost: they can be used again when it is back", file=str(path))
         return
-    part = path.with_name(f".new-{os.getpid()}-{FILE}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, Fernet.generate_key())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    with contextlib.suppress(FileExistsError):  # another process of this cloud was first
-        os.link(part, path)
-    part.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_key(path)
 
 
 def make(tx: Tx, settings: Settings) -> str:
